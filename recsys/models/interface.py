@@ -1,0 +1,270 @@
+"""What every recommender offers; evaluation, packaging and serving know only this."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import polars as pl
+
+from recsys.errors import PackageError, RecsysError
+from recsys.files import folder_digests, read_json, write_json
+from recsys.sessions.table import Positions, Sessions
+from recsys.settings.base import Section
+
+Queries = Sessions
+"""A table of queries: the items of each session so far, optionally events, times and visitors."""
+
+MANIFEST_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a family can do.
+
+    Attributes
+    ----------
+    runtime
+        `onnx` for families that are served from an ONNX graph, `native` for those served by their own code.
+    exact_full_rank
+        `score_all` scores every item.
+    stepwise
+        A session can be followed click by click with a state of fixed size.
+    user
+        The visitor changes the answer.
+    features
+        Item or session features are used.
+    seeded
+        Two seeds give two models.
+    """
+
+    runtime: str
+    exact_full_rank: bool = True
+    stepwise: bool = False
+    user: bool = False
+    features: bool = False
+    seeded: bool = False
+
+
+@dataclass(frozen=True)
+class FitData:
+    """What a model learns from.
+
+    Attributes
+    ----------
+    train
+        The training sessions, ordered by their start, each with two clicks at least.
+    items
+        The window's vocabulary, a row an item index: `index`, `code`, `item_id`, `support` (clicks in training).
+    valid
+        Sessions to stop early on; none when a chosen run is refitted.
+    """
+
+    train: Sessions
+    items: pl.DataFrame
+    valid: Sessions | None = None
+
+    @property
+    def n_items(self) -> int:
+        """Items in the vocabulary."""
+        return self.items.height
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of a run's history."""
+
+    epoch: int
+    loss: float
+    seconds: float
+    events: int
+    steps: int
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class FitContext:
+    """What surrounds a fit, and what a fit reports back; models that only count ignore most of it.
+
+    Attributes
+    ----------
+    device
+        `cpu`, `cuda`, or `auto`.
+    resume_folder
+        Where resume points are kept; None keeps none.
+    checkpoint_every
+        Seconds between resume points.
+    validate
+        Scores the model on `FitData.valid` after each epoch: metrics by name.
+    metric, patience
+        The validation metric that names the best epoch, and how many epochs without a better one end the fit.
+    progress
+        Called as (epoch, epochs, share of the epoch done, mean loss so far).
+    history
+        The epochs done, in order; filled by the fit.
+    """
+
+    device: str = "auto"
+    resume_folder: Path | None = None
+    checkpoint_every: float = 60.0
+    validate: "Callable[[Model], dict[str, float]] | None" = None
+    metric: str = "mrr@20"
+    patience: int = 3
+    progress: Callable[[int, int, float, float], None] | None = None
+    history: list[Epoch] = field(default_factory=list)
+
+
+class Model(ABC):
+    """A recommender over the item indices of one vocabulary.
+
+    `__init__` only stores parameters, `fit` returns self, learned attributes end in `_`.
+
+    Attributes
+    ----------
+    n_items_ : int
+        Items in the vocabulary the model was fitted on.
+    """
+
+    family: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+    parameters_class: ClassVar[type[Section]]
+
+    n_items_: int
+
+    def __init__(self, parameters: Section | None = None, seed: int = 0) -> None:
+        self.parameters = parameters if parameters is not None else self.parameters_class()
+        self.seed = seed
+
+    @abstractmethod
+    def fit(self, data: FitData, context: FitContext | None = None) -> Self:
+        """Learn from `data.train`."""
+
+    @abstractmethod
+    def score_all(self, queries: Queries) -> np.ndarray:
+        """Scores of every item for every query: float32 [Q, items]. Only where `exact_full_rank`."""
+
+    def score_positions(self, sessions: Sessions, positions: Positions, chunk: int) -> Iterator[np.ndarray]:
+        """Scores for every prediction of `sessions`, in order: float32 [at most `chunk`, items] a time."""
+        for begin in range(0, len(positions), chunk):
+            part = slice(begin, min(begin + chunk, len(positions)))
+            starts = sessions.offsets[positions.session[part]]
+            prefixes = zip(starts, positions.click[part], strict=True)
+            yield self.score_all(Sessions.from_lists([sessions.items[start:end] for start, end in prefixes]))
+
+    def recommend(
+        self,
+        queries: Queries,
+        k: int,
+        candidates: np.ndarray | None = None,
+        exclude: Sessions | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k best items of each query, best first; ties go to the smaller index.
+
+        Parameters
+        ----------
+        queries
+            Q sessions so far.
+        k
+            How many items; at most the vocabulary's size.
+        candidates
+            Item indices to choose from; None: all.
+        exclude
+            Q lists of item indices to leave out.
+
+        Returns
+        -------
+        items : int32 [Q, k]
+            Item indices; -1 where fewer than k items are left.
+        scores : float32 [Q, k]
+            Their scores; -inf where there is no item.
+        """
+        return top_k(self.score_all(queries), k, candidates, exclude)
+
+    @abstractmethod
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The learned arrays by name."""
+
+    @abstractmethod
+    def set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take over learned arrays, as `arrays` gave them."""
+
+    def save(self, folder: Path) -> None:
+        """Write the model into an existing, empty folder: a manifest and the arrays as safetensors."""
+        from safetensors.numpy import save_file
+
+        contiguous = {name: np.ascontiguousarray(array) for name, array in self.arrays().items()}
+        save_file(contiguous, folder / "model.safetensors")
+        manifest = {
+            "format": MANIFEST_FORMAT,
+            "family": self.family,
+            "parameters": self.parameters.model_dump(mode="json"),
+            "seed": self.seed,
+            "items": self.n_items_,
+            "files": folder_digests(folder, leave_out=("manifest.json",)),
+        }
+        write_json(folder / "manifest.json", manifest)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        PackageError
+            If a file is missing or is not the one the manifest was written for.
+        """
+        from safetensors.numpy import load_file
+
+        manifest = read_manifest(folder)
+        if manifest["family"] != cls.family:
+            raise PackageError(f"{folder} holds a model of the family {manifest['family']!r}, not {cls.family!r}")
+        model = cls(cls.parameters_class.model_validate(manifest["parameters"]), seed=manifest["seed"])
+        model.n_items_ = manifest["items"]
+        model.set_arrays(load_file(folder / "model.safetensors"))
+        return model
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """A model folder's manifest, once every file it names has been found unaltered."""
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise PackageError(f"{folder} is no model folder: it has no manifest.json")
+    manifest = read_json(path)
+    if manifest.get("format") != MANIFEST_FORMAT:
+        raise PackageError(f"{path} has the format {manifest.get('format')!r}; this version reads {MANIFEST_FORMAT}, so train the model again")
+    found = folder_digests(folder, leave_out=("manifest.json",))
+    for name, digest in manifest["files"].items():
+        if name not in found:
+            raise PackageError(f"{folder / name} is missing; train the model again")
+        if found[name] != digest:
+            raise PackageError(f"{folder / name} was altered after it was written (its SHA-256 is not the manifest's); train the model again")
+    return manifest
+
+
+def top_k(
+    scores: np.ndarray, k: int, candidates: np.ndarray | None = None, exclude: Sessions | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k best columns of each row of `scores` [Q, items], best first, ties to the smaller index; see `Model.recommend`."""
+    n_queries, n_items = scores.shape
+    if not 1 <= k <= n_items:
+        raise RecsysError(f"k is {k}, but must lie between 1 and the {n_items} items of the vocabulary")
+    scores = scores.astype(np.float32, copy=True)
+    if candidates is not None:
+        masked = np.full_like(scores, -np.inf)
+        masked[:, candidates] = scores[:, candidates]
+        scores = masked
+    if exclude is not None:
+        scores[np.repeat(np.arange(n_queries), exclude.lengths), exclude.items] = -np.inf
+    # Every item at least as good as the k-th best takes part, so that ties are broken by index and not by the partition.
+    threshold = np.partition(scores, n_items - k, axis=1)[:, n_items - k]  # [Q]
+    items = np.full((n_queries, k), -1, dtype=np.int32)
+    best = np.full((n_queries, k), -np.inf, dtype=np.float32)
+    for query in range(n_queries):
+        contenders = np.flatnonzero(scores[query] >= threshold[query])
+        order = contenders[np.argsort(-scores[query, contenders], kind="stable")[:k]]
+        order = order[np.isfinite(scores[query, order])]
+        items[query, : len(order)] = order
+        best[query, : len(order)] = scores[query, order]
+    return items, best

@@ -1,0 +1,43 @@
+"""Processes that end with the one that started them, and locks that end with their process."""
+
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from recsys.errors import BusyError
+
+_PR_SET_PDEATHSIG = 1
+END_WITH_PARENT = "RECSYS_END_WITH_PARENT"
+"""Environment variable the workflow sets, so that a killed Snakemake leaves no stage running."""
+
+
+def end_with_parent() -> None:
+    """Under the workflow (`RECSYS_END_WITH_PARENT` set, Linux only), have the kernel kill this process when its parent dies."""
+    if os.environ.get(END_WITH_PARENT) and sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if parent == 1 and os.environ[END_WITH_PARENT] != "1":
+            sys.exit(1)
+
+
+@contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock that the operating system drops with this process, however it ends.
+
+    Raises
+    ------
+    BusyError
+        If another living process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(f"{what} is already being worked on by another process (it holds {path}); wait for it to end") from None
+        yield

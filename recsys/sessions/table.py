@@ -1,0 +1,120 @@
+"""Sessions in memory: one flat array of clicks and the offsets that cut it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+
+def _flat(column: pl.Series) -> np.ndarray:
+    return column.explode(empty_as_null=False).to_numpy()
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """S sessions with C clicks in all; session s holds the clicks `offsets[s]:offsets[s + 1]`.
+
+    Attributes
+    ----------
+    items : int32 [C]
+        Item indices, in the order of the clicks.
+    offsets : int64 [S + 1]
+        Where each session begins; the last entry is C.
+    times : int64 [C], optional
+        Milliseconds since 1970-01-01 UTC.
+    events : uint8 [C], optional
+        Event codes.
+    visitors : sequence of S, optional
+        Who each session belongs to.
+    starts : int64 [S], optional
+        Milliseconds at which each session starts.
+    """
+
+    items: np.ndarray
+    offsets: np.ndarray
+    times: np.ndarray | None = None
+    events: np.ndarray | None = None
+    visitors: Sequence | None = None
+    starts: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64 [S]: clicks of each session."""
+        return np.diff(self.offsets)
+
+    def __getitem__(self, session: int) -> np.ndarray:
+        return self.items[self.offsets[session] : self.offsets[session + 1]]
+
+    @classmethod
+    def from_lists(cls, lists: Iterable[Sequence[int]]) -> "Sessions":
+        """Sessions of plain lists of item indices."""
+        arrays = [np.asarray(items, dtype=np.int32) for items in lists]
+        offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
+        np.cumsum([len(items) for items in arrays], out=offsets[1:])
+        return cls(np.concatenate(arrays) if arrays else np.empty(0, np.int32), offsets)
+
+    @classmethod
+    def from_frame(cls, frame: pl.DataFrame) -> "Sessions":
+        """Sessions of a table with the column `items` and optionally `times`, `events`, `visitor_id`, `start`."""
+        offsets = np.zeros(frame.height + 1, dtype=np.int64)
+        np.cumsum(frame["items"].list.len().to_numpy(), out=offsets[1:])
+        has = frame.columns
+        return cls(
+            items=_flat(frame["items"]).astype(np.int32, copy=False),
+            offsets=offsets,
+            times=_flat(frame["times"].cast(pl.List(pl.Int64))) if "times" in has else None,
+            events=_flat(frame["events"]).astype(np.uint8, copy=False) if "events" in has else None,
+            visitors=frame["visitor_id"] if "visitor_id" in has else None,
+            starts=frame["start"].cast(pl.Int64).to_numpy() if "start" in has else None,
+        )
+
+    @classmethod
+    def from_parquet(cls, path: Path, columns: Sequence[str] = ("items", "start")) -> "Sessions":
+        """Sessions of a Parquet file; only `columns` are read."""
+        return cls.from_frame(pl.read_parquet(path, columns=list(columns)))
+
+    def select(self, sessions: np.ndarray) -> "Sessions":
+        """The given sessions (indices), in the given order; items only."""
+        return Sessions.from_lists([self[session] for session in sessions])
+
+    def tails(self, longest: int) -> "Sessions":
+        """The last `longest` clicks of each session; items only."""
+        if not len(self) or self.lengths.max() <= longest:
+            return self
+        return Sessions.from_lists([self[session][-longest:] for session in range(len(self))])
+
+    def targets(self) -> "Positions":
+        """Every click after a session's first: what is to be predicted from the clicks before it."""
+        position = np.arange(len(self.items), dtype=np.int64)
+        first = np.zeros(len(self.items), dtype=bool)
+        first[self.offsets[:-1][self.lengths > 0]] = True
+        click = position[~first]
+        session = np.repeat(np.arange(len(self), dtype=np.int64), self.lengths)[~first]
+        return Positions(session=session, click=click, target=self.items[click])
+
+
+@dataclass(frozen=True)
+class Positions:
+    """P predictions of a table of sessions, session by session.
+
+    Attributes
+    ----------
+    session : int64 [P]
+        The session's index.
+    click : int64 [P]
+        The target's index in the flat click array; the query is what the session holds before it.
+    target : int32 [P]
+        The item that is to be predicted.
+    """
+
+    session: np.ndarray
+    click: np.ndarray
+    target: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.click)

@@ -1,0 +1,148 @@
+"""Where the events come from: the demo shop's generator, or a shop's own files."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from recsys.settings.base import Section
+
+EVENT_TYPES = ("view", "cart", "purchase")
+"""The event types of the contract, in the order of their codes; a log may add others, numbered after these."""
+
+
+class DemoSource(Section):
+    """The embedded demo shop: a seeded generator of a category tree, tastes, browsing paths, carts and purchases."""
+
+    type: Literal["demo"] = "demo"
+    events: int = Field(default=200_000, ge=1_000, le=2_000_000_000)
+    """About how many events are generated, late and duplicated ones included."""
+    items: int = Field(default=2_000, ge=50, le=50_000_000)
+    """How many items the shop sells."""
+    visitors: int = Field(default=12_000, ge=10, le=500_000_000)
+    """How many visitors come."""
+    days: int = Field(default=28, ge=4, le=3650)
+    """How many days the log covers."""
+    parts: int = Field(default=4, ge=1, le=10_000)
+    """How many raw files the log is cut into, by time."""
+    format: Literal["csv", "parquet"] = "csv"
+    """The raw files' format. Only CSV holds rows that cannot be read."""
+    seed: int = Field(default=1, ge=0)
+    """Seed of the generator: the same seed gives the same files, byte for byte."""
+
+
+class Columns(Section):
+    """Which column of the log holds what: a name, or, in files without a header, a position counted from 0."""
+
+    item: str | int
+    """The item's id, an integer or a text."""
+    timestamp: str | int
+    """When it happened."""
+    visitor: str | int | None = None
+    """Who it was. Needed unless `session` is given."""
+    session: str | int | None = None
+    """The session's id, in logs that are already sessionized."""
+    event: str | int | None = None
+    """What happened (view, cart, …); without it every row is a `default_event`."""
+    value: str | int | None = None
+    """The event's value, a number (a price, say)."""
+    quantity: str | int | None = None
+    """How many pieces, a number."""
+
+    @model_validator(mode="after")
+    def _one_use_each(self) -> "Columns":
+        used: dict[str | int, str] = {}
+        for field, column in self:
+            if column is None:
+                continue
+            if column in used:
+                raise ValueError(f"column {column!r} is mapped to both {used[column]!r} and {field!r}; give each its own column")
+            used[column] = field
+        if self.visitor is None and self.session is None:
+            raise ValueError("neither 'visitor' nor 'session' is mapped; name the column of at least one of them")
+        return self
+
+
+class Timestamps(Section):
+    """How the timestamp column is to be read: a number in `unit`, or a text in `format`."""
+
+    unit: Literal["s", "ms", "us", "ns"] | None = None
+    """Unit of a number since 1970-01-01 UTC, whole or with decimals."""
+    format: str | None = None
+    """A strftime format such as `%Y-%m-%d %H:%M:%S`, or `iso` for ISO 8601."""
+    timezone: str = "UTC"
+    """The zone of texts without an offset."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "Timestamps":
+        if self.unit is not None and self.format is not None:
+            raise ValueError("give either 'unit' (numbers) or 'format' (texts), not both")
+        return self
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class FilesSource(Section):
+    """A shop's own log: one or many files in one layout. The files are read where they are and never changed."""
+
+    type: Literal["files"]
+    paths: list[str] = Field(min_length=1)
+    """Files or globs, relative to the working directory; each file becomes a part."""
+    test_paths: list[str] | None = None
+    """A separate test log in the same layout; `split.test` is then not used."""
+    format: Literal["auto", "csv", "tsv", "parquet", "jsonl"] = "auto"
+    """The files' format; `auto` goes by the name (`.csv`, `.tsv`, `.parquet`, `.jsonl`, each also with `.gz`)."""
+    header: bool = True
+    """Whether the first line of CSV and TSV files names the columns."""
+    separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """The separator, where it is neither the comma of CSV nor the tab of TSV."""
+    columns: Columns
+    """Which column holds what."""
+    timestamps: Timestamps = Timestamps()
+    """How times are written. Nothing given: a column of a time type is taken as it is, a number as milliseconds, a text as ISO 8601."""
+    event_map: dict[str, str] | None = None
+    """The log's event names to the contract's (`view`, `cart`, `purchase`, or a name of your own); others are refused."""
+    default_event: str = "view"
+    """The event of every row, where no event column is mapped."""
+    where: str | None = None
+    """A Polars SQL expression over the file's own columns; rows for which it is not true are left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for key in ("paths", "test_paths"):
+                if isinstance(data.get(key), str):
+                    data = data | {key: _as_list(data[key])}
+        return data
+
+    @model_validator(mode="after")
+    def _positions_without_header(self) -> "FilesSource":
+        for field, column in self.columns:
+            if isinstance(column, int) and self.header:
+                raise ValueError(f"columns.{field} is the position {column}, but the files have a header; name the column, or set header: false")
+        return self
+
+
+Source = Annotated[DemoSource | FilesSource, Field(discriminator="type")]
+
+
+class Checks(Section):
+    """Quality checks at ingestion: how many refused rows are too many."""
+
+    max_quarantined: float = Field(default=0.05, ge=0, le=1)
+    """Share of a part's rows that may be refused before the check fails."""
+    on_failure: Literal["warn", "stop"] = "stop"
+    """What a failed check does."""
+
+
+class EventTime(Section):
+    """Times that a log may hold; rows outside are refused."""
+
+    earliest: str = "1995-01-01"
+    """First day that is believed (a smaller one usually means a wrong unit)."""
+    latest: str = "2100-01-01"
+    """First day that is no longer believed."""
+
+
