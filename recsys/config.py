@@ -1,0 +1,264 @@
+"""The configuration: typed, validated with the key, the value and the fix, and the single source of the schema and the run grid.
+
+Stages do not import this module; each receives its own section (`recsys.settings`), so that a changed section reruns only its stages.
+"""
+
+import difflib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from glob import glob
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from recsys.errors import ConfigurationError
+from recsys.settings.base import Name, Section
+from recsys.settings.baselines import ItemToItemParameters, PopularityParameters
+from recsys.settings.gru4rec import GRU4RecParameters
+from recsys.settings.serving import PromotionSettings, ServeSettings, TrackingSettings
+from recsys.settings.sessions import FilterSettings, SessionSettings, SplitSettings
+from recsys.settings.source import Checks, DemoSource, FilesSource, Source
+from recsys.settings.training import EvaluationSettings, TrainingSettings
+
+PARAMETERS: dict[str, type[Section]] = {
+    "gru4rec": GRU4RecParameters,
+    "popularity": PopularityParameters,
+    "item_to_item": ItemToItemParameters,
+}
+SEEDED_FAMILIES = frozenset({"gru4rec"})
+BASELINE_FAMILIES = frozenset({"popularity", "item_to_item"})
+
+
+class FamilyParameters(Section):
+    """Parameters that every run of a family starts from."""
+
+    gru4rec: GRU4RecParameters = GRU4RecParameters()
+    """GRU4Rec."""
+    popularity: PopularityParameters = PopularityParameters()
+    """The most clicked items."""
+    item_to_item: ItemToItemParameters = ItemToItemParameters()
+    """Items clicked after the session's last ones."""
+
+
+class RunSettings(Section):
+    """A named run: a family, what it changes of the family's parameters, and its seeds."""
+
+    model: str
+    """The family: gru4rec, popularity or item_to_item."""
+    parameters: dict[str, Any] = {}
+    """Parameters that differ from the family's under `models`."""
+    seeds: list[int] = Field(default=[1], min_length=1)
+    """One run a seed; not used by families that only count."""
+
+    @field_validator("model")
+    @classmethod
+    def _known_family(cls, family: str) -> str:
+        if family not in PARAMETERS:
+            raise ValueError(f"there is no model family {family!r}; the families are {', '.join(PARAMETERS)}")
+        return family
+
+    @field_validator("seeds")
+    @classmethod
+    def _different_seeds(cls, seeds: list[int], info: ValidationInfo) -> list[int]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError(f"a seed stands twice in {seeds}; each seed is one run")
+        if any(seed < 0 for seed in seeds):
+            raise ValueError(f"seeds cannot be negative: {seeds}")
+        return seeds
+
+
+@dataclass(frozen=True)
+class Run:
+    """One job of the grid: a named run with one seed."""
+
+    id: str
+    name: str
+    model: str
+    seed: int
+    parameters: Section
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the training stage is given."""
+        return {
+            "run": self.id,
+            "name": self.name,
+            "model": self.model,
+            "seed": self.seed,
+            "parameters": self.parameters.model_dump(mode="json"),
+        }
+
+
+@dataclass(frozen=True)
+class Part:
+    """A raw file and the name its events go by."""
+
+    name: str
+    path: str
+    held_out: bool = False
+
+
+class Configuration(Section):
+    """Everything a user chooses."""
+
+    shop: Name = "demo"
+    """The shop's name; it stands in the registered model's name."""
+    source: Source = DemoSource()
+    """Where the events come from."""
+    checks: Checks = Checks()
+    """Quality checks at ingestion."""
+    sessions: SessionSettings = SessionSettings()
+    """From events to sessions."""
+    split: SplitSettings = SplitSettings()
+    """The cuts in time."""
+    filter: FilterSettings = FilterSettings()
+    """What training keeps."""
+    models: FamilyParameters = FamilyParameters()
+    """Parameters by family."""
+    runs: dict[Name, RunSettings] = Field(min_length=1)
+    """The grid: named runs, trained in parallel and compared on validation."""
+    training: TrainingSettings = TrainingSettings()
+    """How runs are trained."""
+    evaluation: EvaluationSettings = EvaluationSettings()
+    """How runs are compared and chosen."""
+    tracking: TrackingSettings = TrackingSettings()
+    """The MLflow store."""
+    promotion: PromotionSettings = PromotionSettings()
+    """When a new version becomes the champion."""
+    serve: ServeSettings = ServeSettings()
+    """The served app."""
+
+    @model_validator(mode="after")
+    def _runs_are_sound(self) -> "Configuration":
+        for name, run in self.runs.items():
+            self._parameters(name, run)
+        if not any(run.model in BASELINE_FAMILIES for run in self.runs.values()):
+            raise ValueError(
+                "runs holds no baseline, so that nothing tells whether learning pays; add one, such as `popularity: {model: popularity}`"
+            )
+        return self
+
+    def _parameters(self, name: str, run: RunSettings) -> Section:
+        base: BaseModel = getattr(self.models, run.model)
+        try:
+            return PARAMETERS[run.model].model_validate(base.model_dump(exclude_unset=True) | run.parameters)
+        except ValidationError as error:
+            raise ValueError(_sentence(error, f"runs.{name}.parameters", PARAMETERS[run.model])) from None
+
+    @cached_property
+    def grid(self) -> dict[str, Run]:
+        """Every run by its id: the run's name, with the seed where the family has one."""
+        grid = {}
+        for name, run in self.runs.items():
+            seeds = run.seeds if run.model in SEEDED_FAMILIES else [0]
+            for seed in seeds:
+                identity = f"{name}.seed{seed}" if run.model in SEEDED_FAMILIES else name
+                grid[identity] = Run(identity, name, run.model, seed, self._parameters(name, run))
+        return grid
+
+    @cached_property
+    def baselines(self) -> list[str]:
+        """Names of the runs that only count; they are refitted and tested beside the champion."""
+        return [name for name, run in self.runs.items() if run.model in BASELINE_FAMILIES]
+
+    @cached_property
+    def parts(self) -> dict[str, Part]:
+        """The log's parts by name.
+
+        Raises
+        ------
+        ConfigurationError
+            If a path matches no file.
+        """
+        if isinstance(self.source, DemoSource):
+            names = [f"demo-{number:04d}" for number in range(self.source.parts)]
+            return {name: Part(name, f"results/raw/{name}.{self.source.format}") for name in names}
+        parts: dict[str, Part] = {}
+        for held_out, patterns in ((False, self.source.paths), (True, self.source.test_paths or [])):
+            for file in _expand(patterns, "source.test_paths" if held_out else "source.paths"):
+                stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(file).name.split(".")[0]).strip("-") or "part"
+                name, number = stem, 2
+                while name in parts:
+                    name, number = f"{stem}-{number}", number + 1
+                parts[name] = Part(name, file, held_out)
+        return parts
+
+
+def _expand(patterns: list[str], key: str) -> list[str]:
+    files: list[str] = []
+    for pattern in patterns:
+        expanded = str(Path(pattern).expanduser())
+        found = sorted(glob(expanded, recursive=True))
+        if not found:
+            raise ConfigurationError(f"{key}: no file matches {pattern!r} (looked for it from {Path.cwd()}); correct the path")
+        files += [file for file in found if file not in files]
+    return files
+
+
+def load_configuration(raw: dict[str, Any]) -> Configuration:
+    """The typed configuration of a plain mapping.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming the key, the value and the fix.
+    """
+    try:
+        return Configuration.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigurationError(_sentence(error, "", Configuration)) from None
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the configuration."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Configuration.model_json_schema()
+
+
+def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The keys of the section at `location` (the last entry is the key at fault)."""
+    section: Any = model
+    for step in location[:-1]:
+        if isinstance(section, type) and issubclass(section, BaseModel) and step in section.model_fields:
+            section = section.model_fields[str(step)].annotation
+            continue
+        choices = [choice for choice in _models_in(section)]
+        matching = [choice for choice in choices if getattr(choice.model_fields.get("type"), "annotation", None) is not None and step in get_args(choice.model_fields["type"].annotation)]
+        section = (matching or choices or [section])[0]
+    fields = [field for choice in _models_in(section) for field in choice.model_fields]
+    return fields
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+def _sentence(error: ValidationError, prefix: str, model: type[BaseModel]) -> str:
+    """The first thing that is wrong, as one sentence."""
+    first = error.errors()[0]
+    location = tuple(first["loc"])
+    key = ".".join([prefix, *map(str, location)] if prefix else map(str, location)) or "configuration"
+    value = first.get("input")
+    shown = repr(value) if not isinstance(value, dict | list) or len(repr(value)) < 60 else f"a {type(value).__name__}"
+    match first["type"]:
+        case "extra_forbidden":
+            near = difflib.get_close_matches(str(location[-1]), _known_keys(model, location), n=1, cutoff=0.5)
+            fix = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(_known_keys(model, location))}"
+            return f"{key}: there is no such key; {fix}"
+        case "missing":
+            return f"{key}: the key is missing; add it"
+        case "union_tag_invalid":
+            return f"{key}: there is no source {value.get('type') if isinstance(value, dict) else value!r}; the sources are {first['ctx']['expected_tags']}"
+        case "union_tag_not_found":
+            return f"{key}: 'type' is missing; write `type: demo` or `type: files`"
+        case "value_error":
+            text = str(first["ctx"]["error"])
+            return text if text.startswith(("runs.", "runs holds")) or not location else f"{key}: {text}"
+        case _:
+            return f"{key}: {shown} cannot be used: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+__all__ = ["Configuration", "FilesSource", "Part", "Run", "RunSettings", "json_schema", "load_configuration"]

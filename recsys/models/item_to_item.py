@@ -1,0 +1,90 @@
+"""Item-to-item counts: what is clicked after the session's last items.
+
+Source: the sequential rules of Ludewig & Jannach, "Evaluation of session-based recommendation algorithms", UMUAI 2018,
+section 3.1.3 (a pair at distance d in a session counts 1/d).
+"""
+
+from typing import ClassVar, Self
+
+import numpy as np
+import polars as pl
+
+from recsys.models.interface import Capabilities, FitContext, FitData, Model, Queries
+from recsys.settings.baselines import ItemToItemParameters
+
+_POPULARITY_WEIGHT = 1e-4
+"""Weight of an item's share of the clicks: too little to change an order that counts decide, enough to fill the list behind it."""
+
+
+class ItemToItem(Model):
+    """Scores an item by the weighted counts of its pairs with the session's last items.
+
+    Attributes
+    ----------
+    offsets_ : int64 [items + 1]
+        Where each item's followers begin in the two arrays below.
+    followers_ : int32 [pairs]
+        Items that follow, the most frequent first.
+    weights_ : float32 [pairs]
+        Their counts, divided by the largest of the item.
+    popularity_ : float32 [items]
+        Each item's clicks divided by the largest; decides among items without a pair.
+    """
+
+    family: ClassVar[str] = "item_to_item"
+    capabilities: ClassVar[Capabilities] = Capabilities(runtime="native")
+    parameters_class: ClassVar[type[ItemToItemParameters]] = ItemToItemParameters
+
+    offsets_: np.ndarray
+    followers_: np.ndarray
+    weights_: np.ndarray
+    popularity_: np.ndarray
+
+    def fit(self, data: FitData, context: FitContext | None = None) -> Self:
+        """Count the pairs."""
+        items, lengths = data.train.items, data.train.lengths
+        session = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
+        counts: pl.DataFrame | None = None
+        for distance in range(1, min(self.parameters.reach, int(lengths.max(initial=1)) - 1) + 1):
+            together = session[:-distance] == session[distance:]
+            earlier, later = items[:-distance][together], items[distance:][together]
+            if self.parameters.direction == "both":
+                earlier, later = np.concatenate([earlier, later]), np.concatenate([later, earlier])
+            pairs = pl.DataFrame({"item": earlier, "follower": later, "weight": np.full(len(earlier), 1.0 / distance)})
+            pairs = pairs.filter(pl.col("item") != pl.col("follower"))
+            counts = _sum_pairs(pairs if counts is None else pl.concat([counts, pairs]))
+        if counts is None:
+            counts = pl.DataFrame(schema={"item": pl.Int32, "follower": pl.Int32, "weight": pl.Float64})
+        counts = counts.sort("item", "weight", "follower", descending=[False, True, False])
+        counts = counts.filter(pl.int_range(pl.len()).over("item") < self.parameters.neighbours)
+        counts = counts.with_columns(pl.col("weight") / pl.col("weight").max().over("item"))
+        self.n_items_ = data.n_items
+        self.offsets_ = np.searchsorted(counts["item"].to_numpy(), np.arange(data.n_items + 1)).astype(np.int64)
+        self.followers_ = counts["follower"].to_numpy().astype(np.int32)
+        self.weights_ = counts["weight"].to_numpy().astype(np.float32)
+        clicks = np.bincount(items, minlength=data.n_items)
+        self.popularity_ = (clicks / max(clicks.max(initial=0), 1)).astype(np.float32)
+        return self
+
+    def score_all(self, queries: Queries) -> np.ndarray:
+        """Scores of every item for every query: float32 [Q, items]."""
+        scores = np.tile(self.popularity_ * np.float32(_POPULARITY_WEIGHT), (len(queries), 1))
+        for query in range(len(queries)):
+            last = queries[query][-self.parameters.last_items :][::-1]
+            for rank, item in enumerate(last, start=1):
+                pairs = slice(self.offsets_[item], self.offsets_[item + 1])
+                scores[query, self.followers_[pairs]] += self.weights_[pairs] / np.float32(rank)
+        return scores
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """`offsets`, `followers`, `weights`, `popularity`."""
+        return {"offsets": self.offsets_, "followers": self.followers_, "weights": self.weights_, "popularity": self.popularity_}
+
+    def set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take over what `arrays` gave."""
+        self.offsets_, self.followers_ = arrays["offsets"], arrays["followers"]
+        self.weights_, self.popularity_ = arrays["weights"], arrays["popularity"]
+
+
+def _sum_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
+    return pairs.group_by("item", "follower", maintain_order=True).agg(pl.col("weight").sum())

@@ -1,0 +1,119 @@
+"""The epochs of a fit: progress, validation, early stopping, resume points."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Protocol
+
+import torch
+
+from recsys.errors import TrainingError
+from recsys.models.interface import Epoch, FitContext
+from recsys.training.checkpoint import Checkpoint
+
+BLOCK = 128
+"""Steps between two looks at the clock and the loss; what a block needs at random is drawn at its start."""
+
+
+class Trainer(Protocol):
+    """What a model gives the loop: an epoch of steps, run in blocks, and a state that can be put aside."""
+
+    steps_per_epoch: int
+    events_per_epoch: int
+
+    def begin_epoch(self) -> None:
+        """Get ready for step 0."""
+
+    def run_block(self, begin: int, end: int) -> float:
+        """Run the steps `begin:end` of the epoch; the sum of their losses."""
+
+    def parameters(self) -> dict[str, torch.Tensor]:
+        """The learned arrays, live."""
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything else a resume needs: optimizer, lanes, random state."""
+
+    def restore(self, parameters: dict[str, torch.Tensor], state: dict[str, torch.Tensor]) -> None:
+        """Take over what `parameters` and `state` gave."""
+
+    def use(self, parameters: dict[str, torch.Tensor]) -> None:
+        """Take over learned arrays only."""
+
+
+def run_epochs(trainer: Trainer, epochs: int, context: FitContext, validate: Callable[[], dict[str, float]] | None) -> None:
+    """Train up to `epochs` epochs; with validation, end early and keep the best epoch's arrays.
+
+    An interrupted fit goes on from its last resume point and ends with the same arrays, bit for bit, given the same threads.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is not finite.
+    """
+    checkpoint = Checkpoint(context.resume_folder)
+    history: list[Epoch] = context.history
+    history.clear()
+    best: dict[str, torch.Tensor] = {}
+    epoch, step, loss_sum, seconds = 0, 0, 0.0, 0.0
+
+    resumed = checkpoint.load()
+    if resumed is not None:
+        arrays, state = resumed
+        trainer.restore(_part(arrays, "parameter."), _part(arrays, "state."))
+        best = _part(arrays, "best.")
+        history.extend(Epoch(**row) for row in state["history"])
+        epoch, step, loss_sum, seconds = state["epoch"], state["step"], state["loss_sum"], state["seconds"]
+
+    def keep() -> None:
+        arrays = {f"parameter.{name}": array for name, array in trainer.parameters().items()}
+        arrays |= {f"state.{name}": array for name, array in trainer.state().items()}
+        arrays |= {f"best.{name}": array for name, array in best.items()}
+        state = {"history": [asdict(row) for row in history], "epoch": epoch, "step": step, "loss_sum": loss_sum, "seconds": seconds}
+        checkpoint.save(arrays, state)
+
+    kept = clock = time.monotonic()
+    while epoch < epochs and not _is_over(history, context):
+        if step == 0:
+            trainer.begin_epoch()
+        while step < trainer.steps_per_epoch:
+            end = min(step + BLOCK, trainer.steps_per_epoch)
+            block_loss = trainer.run_block(step, end)
+            if not math.isfinite(block_loss):
+                raise TrainingError(
+                    f"the loss is {block_loss} between the steps {step} and {end} of epoch {epoch + 1}; "
+                    "lower learning_rate or momentum (or, for bpr-max, raise bpreg)"
+                )
+            loss_sum, step = loss_sum + block_loss, end
+            now = time.monotonic()
+            seconds, clock = seconds + now - clock, now
+            if context.checkpoint_every <= now - kept and step < trainer.steps_per_epoch:
+                keep()
+                kept = clock = time.monotonic()
+            if context.progress is not None:
+                context.progress(epoch + 1, epochs, step / trainer.steps_per_epoch, loss_sum / step)
+        metrics = validate() if validate is not None else {}
+        row = Epoch(epoch + 1, loss_sum / trainer.steps_per_epoch, seconds, trainer.events_per_epoch, trainer.steps_per_epoch, metrics)
+        history.append(row)
+        if metrics and best_epoch(history, context.metric) == row.epoch:
+            best = {name: array.clone() for name, array in trainer.parameters().items()}
+        epoch, step, loss_sum, seconds = epoch + 1, 0, 0.0, 0.0
+        keep()
+        kept = clock = time.monotonic()
+    if best:
+        trainer.use(best)
+
+
+def best_epoch(history: list[Epoch], metric: str) -> int:
+    """The first epoch with the highest `metric`; the last epoch where nothing was validated."""
+    if not history[-1].metrics:
+        return history[-1].epoch
+    return max(history, key=lambda row: (row.metrics[metric], -row.epoch)).epoch
+
+
+def _is_over(history: list[Epoch], context: FitContext) -> bool:
+    return bool(history) and bool(history[-1].metrics) and history[-1].epoch - best_epoch(history, context.metric) >= context.patience
+
+
+def _part(arrays: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

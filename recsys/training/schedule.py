@@ -1,0 +1,62 @@
+"""The session-parallel mini-batch schedule, ready for a device."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from rust_sessionizer import training_schedule
+
+from recsys.sessions.table import Sessions
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What each of T steps feeds and predicts; step t holds the entries `steps[t]:steps[t + 1]` of N.
+
+    Sessions run side by side in lanes, in the order of their start; a lane whose session ends takes the next one and its state is
+    zeroed; when no session is left the lane vanishes and the batch shrinks (Hidasi et al., ICLR 2016, section 3.1.1).
+
+    Attributes
+    ----------
+    inputs, targets : int64 [N]
+        Items clicked, and the items clicked next.
+    keep : float32 [N]
+        0 where a new session begins (its state is zeroed), else 1.
+    lanes : int32 [N], on the host
+        The lane of each entry, ascending within a step.
+    steps : int64 [T + 1], on the host
+        Where each step begins.
+    """
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    keep: torch.Tensor
+    lanes: np.ndarray
+    steps: np.ndarray
+
+    @classmethod
+    def of(cls, sessions: Sessions, lanes: int, device: torch.device) -> "Schedule":
+        """The schedule of sessions in their order, with at most `lanes` lanes."""
+        plan = training_schedule(pl.Series(sessions.lengths), lanes)
+        clicks = pl.Series(plan.inputs).to_numpy()
+        inputs = sessions.items[clicks].astype(np.int64)
+        targets = sessions.items[clicks + 1].astype(np.int64)
+        resets = pl.Series(plan.resets).to_numpy()
+        return cls(
+            inputs=torch.from_numpy(inputs).to(device),
+            targets=torch.from_numpy(targets).to(device),
+            keep=torch.from_numpy((~resets).astype(np.float32)).to(device),
+            lanes=pl.Series(plan.lanes).to_numpy(),
+            steps=pl.Series(plan.steps).to_numpy(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.steps) - 1
+
+    def survivors(self, step: int) -> np.ndarray | None:
+        """Rows of the step before that are still there in `step`; None where no lane has vanished."""
+        begin, end = self.steps[step], self.steps[step + 1]
+        before = self.lanes[self.steps[step - 1] : begin] if step else self.lanes[begin:end]
+        now = self.lanes[begin:end]
+        return None if len(now) == len(before) else np.searchsorted(before, now)
