@@ -1,0 +1,109 @@
+"""From a fitted model to the form it is served from, and the proof that both answer alike."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsys.errors import PackageError
+from recsys.files import folder_digests, read_json, whole_folder, write_json
+from recsys.models.interface import Model
+from recsys.models.registry import load_model
+from recsys.serving.recommender import LARGEST_K, Scorer
+from recsys.serving.settings import StageSettings
+from recsys.sessions.table import Sessions
+
+RTOL, ATOL = 1e-4, 1e-5
+"""Two float32 sums of the same terms in another order stay well within this."""
+
+_BATCHES = (1, 2, 7)
+
+
+def scores_of(model: Model, queries: Sessions, indices: np.ndarray) -> np.ndarray:
+    """The fitted model's own scores [Q, k] of the items `indices` [Q, k]."""
+    return np.take_along_axis(model.score_all(queries), indices.astype(np.int64), axis=1)
+
+
+def check_scorer(scorer: Scorer, model: Model, exclude_session_items: bool, longest: int, seed: int = 0) -> None:
+    """Compare a scorer with the fitted model over batches of 1, 2 and 7 sessions of 1, 3 and `longest` clicks, and of mixed lengths.
+
+    Raises
+    ------
+    PackageError
+        If a score differs by more than a relative 1e-4.
+    """
+    random = np.random.default_rng(seed)
+    lengths = sorted({1, min(3, longest), longest})
+    k = min(LARGEST_K, model.n_items_)
+    for batch in _BATCHES:
+        for shape in [[length] * batch for length in lengths] + [[lengths[row % len(lengths)] for row in range(batch)]]:
+            lists = [random.integers(0, model.n_items_, length).tolist() for length in shape]
+            queries = Sessions.from_lists(lists)
+            _, expected = model.recommend(queries, k, exclude=queries if exclude_session_items else None)
+            indices, scores = scorer.top(lists, k)
+            where = f"a batch of {batch} sessions of {shape} clicks"
+            if not np.allclose(scores, expected, rtol=RTOL, atol=ATOL):
+                raise PackageError(f"the exported graph's best scores differ from the model's for {where}; the export is faulty")
+            listed = np.isfinite(scores)
+            own = scores_of(model, queries, np.where(listed, indices, 0))
+            if not np.allclose(scores[listed], own[listed], rtol=RTOL, atol=ATOL):
+                raise PackageError(f"the exported graph lists items whose scores differ from the model's for {where}; the export is faulty")
+
+
+def export_model(model_folder: Path, output: Path, settings: StageSettings) -> dict[str, Any]:
+    """Write the export folder of a fitted model: a checked ONNX graph, or a counting model's own files; and `runtime.json`.
+
+    Returns
+    -------
+    The content of `runtime.json`: family, runtime, class, capabilities, items, whether session items are left out, digests of the files.
+
+    Raises
+    ------
+    PackageError
+        If the graph is not sound or does not answer as the model does.
+    """
+    model = load_model(model_folder)
+    exclude = settings.evaluation.exclude_session_items
+    runtime = model.capabilities.runtime
+    with whole_folder(output) as folder:
+        if runtime == "onnx":
+            from recsys.serving.onnx_graph import build_graph, write_graph
+            from recsys.serving.onnx_runtime import OnnxScorer
+
+            write_graph(build_graph(model.arrays(), exclude), folder / "session.onnx")
+            check_scorer(OnnxScorer(folder / "session.onnx"), model, exclude, settings.serve.max_session_length)
+        else:
+            for file in sorted(model_folder.iterdir()):
+                shutil.copy2(file, folder / file.name)
+        description = {
+            "family": model.family,
+            "runtime": runtime,
+            "model_class": [type(model).__module__, type(model).__name__],
+            "capabilities": dataclasses.asdict(model.capabilities),
+            "items": model.n_items_,
+            "exclude_session_items": exclude,
+            "files": folder_digests(folder),
+        }
+        write_json(folder / "runtime.json", description)
+    return description
+
+
+def read_export(folder: Path) -> dict[str, Any]:
+    """An export folder's `runtime.json`, once every file it names has been found unaltered.
+
+    Raises
+    ------
+    PackageError
+        If the folder is none, or a file is missing or altered.
+    """
+    path = folder / "runtime.json"
+    if not path.is_file():
+        raise PackageError(f"{folder} is no export folder: it has no runtime.json; run `recsys export` first")
+    description = read_json(path)
+    found = folder_digests(folder, leave_out=("runtime.json",))
+    for name, digest in description["files"].items():
+        if found.get(name) != digest:
+            raise PackageError(f"{folder / name} is missing or was altered after the export; run `recsys export` again")
+    return description

@@ -1,0 +1,205 @@
+"""The package: an MLflow model folder that answers on its own, and a manifest that tells whether it was altered."""
+
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+
+from recsys.errors import PackageError
+from recsys.files import folder_digests, read_json, value_digest, whole_folder, write_json, write_parquet
+from recsys.provenance import ROOT, closure
+from recsys.serving.export import read_export
+from recsys.serving.recommender import DEFAULT_K, PACKAGE_FORMAT, id_type_of
+from recsys.serving.settings import StageSettings
+
+MANIFEST = "manifest.json"
+
+_ADDED_ON_DOWNLOAD = frozenset({"registered_model_meta"})
+"""Files the registry's client lays into a folder it hands out."""
+
+_CHANGES_WITH_EVERY_BUILD = ("model_uuid", "utc_time_created", "run_id", "model_id", "artifact_path")
+"""Keys of MLflow's own `MLmodel` file that say when and where it was written, not what it is."""
+
+_REQUIREMENTS = {
+    "onnx": ("mlflow", "numpy", "pandas", "polars", "onnxruntime"),
+    "native": ("mlflow", "numpy", "pandas", "polars", "pydantic", "safetensors"),
+}
+"""What a package of each runtime imports."""
+
+
+_ENTRY = '''"""What MLflow runs when it opens the package: the model as code, so that nothing is pickled."""
+
+from mlflow.models import set_model
+
+from recsys.serving.pyfunc import SessionRecommender
+
+set_model(SessionRecommender())
+'''
+
+
+def _copy_code(description: dict[str, Any], folder: Path) -> Path:
+    """Copy the modules that the package runs on below `folder`; returns the copied top package."""
+    from recsys.serving import native_runtime, onnx_runtime, pyfunc
+
+    runtimes = {"onnx": onnx_runtime, "native": native_runtime}
+    roots = [pyfunc.__name__, runtimes[description["runtime"]].__name__]
+    if description["runtime"] == "native":
+        roots.append(description["model_class"][0])
+    for module in sorted(closure(*roots)):
+        source = ROOT.joinpath(*module.split("."))
+        path = source / "__init__.py" if source.is_dir() else source.with_suffix(".py")
+        target = folder / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    return folder / "recsys"
+
+
+def _signature(id_type: str) -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType, Array
+
+    item = DataType.long if id_type == "integer" else DataType.string
+    columns = [ColSpec(Array(item), "session")]
+    columns += [ColSpec(AnyType(), name, required=False) for name in ("visitor", "events", "times")]
+    return ModelSignature(inputs=Schema(columns), params=ParamSchema([ParamSpec("k", DataType.long, DEFAULT_K)]))
+
+
+def build_package(export: Path, items: Path, package: Path, settings: StageSettings) -> dict[str, Any]:
+    """Write the package of an export.
+
+    Parameters
+    ----------
+    export
+        What `export_model` wrote.
+    items
+        The window's vocabulary: `index`, `item_id`, `support`.
+    package
+        The folder to write.
+    settings
+        The shop, the serving settings and the hashes that go into the manifest.
+
+    Returns
+    -------
+    The manifest.
+
+    Raises
+    ------
+    PackageError
+        If the export is altered, was made for other settings, or does not belong to the vocabulary.
+    """
+    description = read_export(export)
+    vocabulary = pl.read_parquet(items, columns=["index", "item_id", "support"]).sort("index")
+    if vocabulary.height != description["items"]:
+        raise PackageError(f"{items} holds {vocabulary.height} items, the exported model {description['items']}; export the model of this window")
+    if description["exclude_session_items"] != settings.evaluation.exclude_session_items:
+        raise PackageError(f"{export} was written for the other setting of evaluation.exclude_session_items; run `recsys export` again")
+    id_type = id_type_of(vocabulary["item_id"])
+
+    with whole_folder(package) as folder, TemporaryDirectory(dir=folder.parent) as scratch:
+        work = Path(scratch)
+        write_parquet(vocabulary, work / "items.parquet")
+        artifacts = {"items": str(work / "items.parquet")}
+        if description["runtime"] == "onnx":
+            artifacts |= {name: str(export / name) for name in description["files"]}
+        else:
+            (work / "model").mkdir()
+            for name in description["files"]:
+                shutil.copyfile(export / name, work / "model" / name)
+            artifacts["model"] = str(work / "model")
+        (work / "model.py").write_text(_ENTRY, encoding="utf-8")
+        _save_model(folder, work / "model.py", artifacts, _copy_code(description, work / "code"), description["runtime"], id_type, vocabulary)
+        manifest = {
+            "format": PACKAGE_FORMAT,
+            "family": description["family"],
+            "runtime": description["runtime"],
+            "model_class": description["model_class"],
+            "capabilities": description["capabilities"],
+            "shop": settings.shop,
+            "items": vocabulary.height,
+            "id_type": id_type,
+            "exclude_session_items": settings.evaluation.exclude_session_items,
+            "max_session_length": settings.serve.max_session_length,
+            "hashes": settings.hashes,
+            "files": folder_digests(folder),
+        }
+        write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+def _save_model(
+    folder: Path, entry: Path, artifacts: dict[str, str], code: Path, runtime: str, id_type: str, vocabulary: pl.DataFrame
+) -> None:
+    import mlflow.pyfunc
+    import pandas as pd
+
+    example = vocabulary["item_id"].head(3).to_list()
+    if id_type == "hash":
+        example = [str(item) for item in example]
+    mlflow.pyfunc.save_model(
+        path=str(folder),
+        python_model=str(entry),
+        code_paths=[str(code)],
+        artifacts=artifacts,
+        signature=_signature(id_type),
+        input_example=pd.DataFrame({"session": [example]}),
+        pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS[runtime]],
+    )
+    _forget_paths(folder / "MLmodel")
+
+
+def _forget_paths(described: Path) -> None:
+    """Replace the paths of this machine in MLflow's description, which it does not need to open the folder, by those in the folder."""
+    import yaml
+
+    content = yaml.safe_load(described.read_text(encoding="utf-8"))
+    flavor = content["flavors"]["python_function"]
+    flavor["model_code_path"] = Path(flavor["model_code_path"]).name
+    for artifact in flavor["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    described.write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
+def read_package(package: Path) -> dict[str, Any]:
+    """A package's manifest, once the folder has been found to hold exactly the files it names, unaltered.
+
+    Raises
+    ------
+    PackageError
+        Naming the file that is missing, altered or added.
+    """
+    path = package / MANIFEST
+    if not path.is_file():
+        raise PackageError(f"{package} is no package: it has no {MANIFEST}; build one with `recsys package`")
+    try:
+        manifest = read_json(path)
+        expected = dict(manifest["files"])
+    except (ValueError, KeyError, TypeError):
+        raise PackageError(f"{path} cannot be read as a manifest; build the package again") from None
+    if manifest.get("format") != PACKAGE_FORMAT:
+        raise PackageError(f"{path} has the format {manifest.get('format')!r}; this version reads {PACKAGE_FORMAT}, so build the package again")
+    found = folder_digests(package, leave_out=(MANIFEST, *_ADDED_ON_DOWNLOAD))
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            raise PackageError(f"{package / name} is missing; build the package again")
+        if name not in expected:
+            raise PackageError(f"{package / name} does not belong to the package; remove it, or build the package again")
+        if found[name] != expected[name]:
+            raise PackageError(f"{package / name} was altered after the package was built; build it again")
+    return manifest
+
+
+def package_digest(package: Path) -> str:
+    """SHA-256 of what a package is: the same for two builds from the same inputs, whenever and wherever they were made."""
+    import yaml
+
+    manifest = read_package(package)
+    described = yaml.safe_load((package / "MLmodel").read_text(encoding="utf-8"))
+    for key in _CHANGES_WITH_EVERY_BUILD:
+        described.pop(key, None)
+    files = {name: digest for name, digest in manifest["files"].items() if name != "MLmodel"}
+    rest = {name: value for name, value in manifest.items() if name != "files"}
+    return value_digest({"manifest": rest, "files": files, "mlmodel": described})

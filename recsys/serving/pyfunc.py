@@ -1,0 +1,49 @@
+"""The package's MLflow model: sessions in a table, recommendations out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.pyfunc import PythonModel
+
+from recsys.serving.recommender import DEFAULT_K, LARGEST_K, Recommender
+
+
+def _refuse(sentence: str) -> MlflowException:
+    return MlflowException(sentence, error_code=INVALID_PARAMETER_VALUE)
+
+
+class SessionRecommender(PythonModel):
+    """Answers a table with the column `session`; see `Recommender.recommend` for what it answers."""
+
+    recommender: Recommender
+
+    def load_context(self, context: Any) -> None:
+        """Load the recommender from the package that MLflow opened."""
+        self.recommender = Recommender.load(Path(context.artifacts["items"]).parents[1])
+
+    def predict(self, context, model_input, params=None):  # no annotations: MLflow would take the input's as its schema
+        """One answer a row of `model_input`.
+
+        Parameters
+        ----------
+        context
+            Not used.
+        model_input : pandas.DataFrame
+            `session`, lists of item ids; the optional columns `visitor`, `events` and `times` do not change the answer of this family.
+        params : dict, optional
+            `k`, items an answer.
+        """
+        k = (params or {}).get("k", DEFAULT_K)
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= LARGEST_K:
+            raise _refuse(f"k must be a whole number from 1 to {LARGEST_K}.")
+        sessions = []
+        for session in model_input["session"]:
+            if isinstance(session, np.ndarray):
+                session = session.tolist()
+            if not isinstance(session, list) or any(item is None or isinstance(item, list | dict | bool) for item in session):
+                raise _refuse("A session must be a list of item ids.")
+            sessions.append(session)
+        return self.recommender.recommend(sessions, int(k))

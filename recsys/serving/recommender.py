@@ -1,0 +1,137 @@
+"""From sessions of item ids to recommended item ids: what every package answers with, whatever its family."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from recsys.errors import PackageError
+
+PACKAGE_FORMAT = 1
+"""Of `manifest.json`; raised when a package of the old format can no longer be read."""
+
+POPULAR = "popular"
+DEFAULT_K = 20
+LARGEST_K = 100
+
+LARGEST_EXACT = 2**53
+"""Integers beyond this change when a JSON reader holds numbers as doubles, as browsers do; such ids travel as strings."""
+
+_SCORES_AT_ONCE = 2**24
+_SESSIONS_AT_ONCE = 256
+
+
+class Scorer(Protocol):
+    """Ranks the items of one vocabulary."""
+
+    def top(self, sessions: list[list[int]], k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Indices and scores [B, k], best first; a score that is not finite marks no item."""
+
+
+def id_type_of(item_ids: pl.Series) -> str:
+    """How a shop's ids travel: `string`, `integer`, or `hash`: integers that only survive as strings."""
+    if not item_ids.dtype.is_integer():
+        return "string"
+    largest = max(abs(int(item_ids.min() or 0)), abs(int(item_ids.max() or 0)))
+    return "hash" if largest > LARGEST_EXACT else "integer"
+
+
+class Recommender:
+    """Answers sessions of item ids.
+
+    Parameters
+    ----------
+    scorer
+        Ranks item indices.
+    item_ids
+        The id of each item index; indices are ordered by popularity, the most clicked first.
+    supports
+        Clicks in training of each item index.
+    id_type
+        `integer`, `string` or `hash`.
+    max_session_length
+        Clicks of a session that are looked at, the last ones.
+    """
+
+    def __init__(self, scorer: Scorer, item_ids: list, supports: list[int], id_type: str, max_session_length: int) -> None:
+        self.id_type = id_type
+        self.max_session_length = max_session_length
+        ids = [str(item) for item in item_ids] if id_type == "hash" else item_ids
+        self._scorer = scorer
+        self._index = {item: index for index, item in enumerate(ids)}
+        self._ids = np.array(ids, dtype=np.int64 if id_type == "integer" else object)
+        self._popular_ids = self._ids[:LARGEST_K].tolist()
+        self._popular_scores = [float(support) for support in supports[:LARGEST_K]]
+        self._at_once = max(1, min(_SESSIONS_AT_ONCE, _SCORES_AT_ONCE // max(len(ids), 1)))
+
+    @classmethod
+    def load(cls, package: Path) -> "Recommender":
+        """The recommender of a package folder.
+
+        Raises
+        ------
+        PackageError
+            If this version cannot read the package.
+        """
+        path = package / "manifest.json"
+        if not path.is_file():
+            raise PackageError(f"{package} is no package: it has no manifest.json")
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest.get("format") != PACKAGE_FORMAT:
+            raise PackageError(f"{path} has the format {manifest.get('format')!r}; this version reads {PACKAGE_FORMAT}, so build the package again")
+        artifacts = package / "artifacts"
+        items = pl.read_parquet(artifacts / "items.parquet")
+        runtime = import_module(f"recsys.serving.{manifest['runtime']}_runtime")
+        return cls(
+            runtime.load_scorer(artifacts, manifest),
+            items["item_id"].to_list(),
+            items["support"].to_list(),
+            manifest["id_type"],
+            manifest["max_session_length"],
+        )
+
+    def recommend(self, sessions: list[list], k: int = DEFAULT_K, max_session_length: int | None = None) -> list[dict[str, Any]]:
+        """The answer to each session: `recommendations`, `scores`, and `fallback`.
+
+        Items that the shop's catalogue did not hold at training are skipped. A session with none left gets the most popular items,
+        their clicks as scores, and the fallback `popular`; otherwise the fallback is None.
+
+        Parameters
+        ----------
+        sessions
+            Item ids, oldest click first.
+        k
+            Items an answer, at least 1; fewer where the vocabulary holds fewer.
+        max_session_length
+            Clicks of a session that are looked at, the last ones; None: what the package was made with.
+        """
+        longest = max_session_length or self.max_session_length
+        find = self._index.get
+        known = []
+        for session in sessions:
+            found = [find(item if self.id_type != "hash" else str(item)) for item in session[-longest:]]
+            known.append([index for index in found if index is not None])
+        answers: list[dict[str, Any]] = [{}] * len(sessions)
+        asked = []
+        for row, session in enumerate(known):
+            if session:
+                asked.append(row)
+            else:
+                scores = self._popular_scores[:k]
+                answers[row] = {"recommendations": self._popular_ids[:k], "scores": scores, "fallback": POPULAR}
+        # Sessions of like length share a batch, so that little of it is padding.
+        asked.sort(key=lambda row: len(known[row]))
+        for begin in range(0, len(asked), self._at_once):
+            rows = asked[begin : begin + self._at_once]
+            indices, scores = self._scorer.top([known[row] for row in rows], k)
+            listed = np.isfinite(scores)
+            every = bool(listed.all())
+            for position, row in enumerate(rows):
+                best, best_scores = indices[position], scores[position]
+                if not every:
+                    best, best_scores = best[listed[position]], best_scores[listed[position]]
+                answers[row] = {"recommendations": self._ids[best].tolist(), "scores": best_scores.tolist(), "fallback": None}
+        return answers
