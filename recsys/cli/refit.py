@@ -1,0 +1,35 @@
+"""`recsys refit`: the chosen run, or a baseline, on training and validation together."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def refit(
+    sessions: Annotated[Path, typer.Argument(help="Training sessions of the final window.")],
+    items: Annotated[Path, typer.Option(help="The window's vocabulary.")],
+    model: Annotated[Path, typer.Option(help="Model folder to write.")],
+    history: Annotated[Path, typer.Option(help="History to write.")],
+    params: Annotated[Path, typer.Option(help="Description of the fit to write.")],
+    work: Annotated[Path, typer.Option(help="Folder of the resume points.")],
+    choice: Annotated[Path | None, typer.Option(help="Which run was chosen; without it, the run of the settings.")] = None,
+    settings: Annotated[str, typer.Option(help='JSON: {"training": …, "run": …}.')] = "{}",
+    code: Annotated[str, typer.Option(help="Digest of the code, part of the resume point's name.")] = "",
+    threads: Annotated[int, typer.Option(help="Processor threads.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+) -> None:
+    """Fit without validation, for the number of epochs that was best."""
+    import torch
+
+    from recsys.cli.arguments import existing, parse_settings, section
+    from recsys.files import read_json
+    from recsys.settings.training import TrainingSettings
+    from recsys.training.run import finish, train_run
+
+    torch.set_num_threads(threads)
+    given = parse_settings(settings)
+    run = given["run"] if choice is None else read_json(existing(choice))["refit"]
+    paths = {"items": existing(items), "train": existing(sessions)}
+    fitted, epochs, described = train_run(run, paths, section(given, "training", TrainingSettings), False, work, code, device)
+    finish(fitted, epochs, described, {"model": model, "history": history, "params": params}, work, code)

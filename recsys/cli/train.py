@@ -1,0 +1,34 @@
+"""`recsys train`: one run of the grid."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    sessions: Annotated[Path, typer.Argument(help="Training sessions of a fit window.")],
+    items: Annotated[Path, typer.Option(help="The window's vocabulary.")],
+    valid: Annotated[Path, typer.Option(help="Validation sessions to stop early on.")],
+    params: Annotated[Path, typer.Option(help="Description of the run to write.")],
+    model: Annotated[Path, typer.Option(help="Model folder to write.")],
+    history: Annotated[Path, typer.Option(help="History to write, a row an epoch.")],
+    work: Annotated[Path, typer.Option(help="Folder of the resume points.")],
+    settings: Annotated[str, typer.Option(help='JSON: {"run": …, "training": …, "exclude_session_items": …}.')],
+    code: Annotated[str, typer.Option(help="Digest of the code, part of the resume point's name.")] = "",
+    threads: Annotated[int, typer.Option(help="Processor threads.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+) -> None:
+    """Train a run; a killed one goes on where it stood."""
+    import torch
+
+    from recsys.cli.arguments import existing, parse_settings, section
+    from recsys.settings.training import TrainingSettings
+    from recsys.training.run import finish, train_run
+
+    torch.set_num_threads(threads)
+    given = parse_settings(settings)
+    paths = {"items": existing(items), "train": existing(sessions), "valid": existing(valid)}
+    training = section(given, "training", TrainingSettings)
+    fitted, epochs, described = train_run(given["run"], paths, training, given.get("exclude_session_items", False), work, code, device)
+    finish(fitted, epochs, described, {"model": model, "history": history, "params": params}, work, code)

@@ -1,0 +1,85 @@
+"""Which run is refitted: the best on validation, seeds averaged."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from recsys.errors import DataError
+from recsys.evaluation.bootstrap import paired_difference
+from recsys.evaluation.ranking import gains
+from recsys.files import read_json
+from recsys.models.interface import Epoch
+from recsys.settings.training import EvaluationSettings
+from recsys.training.loop import best_epoch
+
+
+def read_gains(ranks: list[Path], metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Each prediction's share of `metric`, averaged over several runs' ranks, and its session; both [P]."""
+    tables = [pl.read_parquet(path) for path in ranks]
+    for table, path in zip(tables, ranks, strict=True):
+        if not table.select("session", "position").equals(tables[0].select("session", "position")):
+            raise DataError(f"{path} ranks other predictions than {ranks[0]}; evaluate both runs on the same sessions")
+    return np.mean([gains(metric, table["rank"].to_numpy()) for table in tables], axis=0), tables[0]["session"].to_numpy()
+
+
+def select_run(folders: list[Path], settings: EvaluationSettings, training_metric: str) -> dict[str, Any]:
+    """The content of choice.json.
+
+    Parameters
+    ----------
+    folders
+        One a run, with `params.json`, `metrics.json`, `ranks.parquet` and `history.parquet`.
+    settings
+        The metric to choose by, and the resamples.
+    training_metric
+        The metric that names a run's best epoch.
+    """
+    by_name: dict[str, list[Path]] = {}
+    for folder in folders:
+        by_name.setdefault(read_json(folder / "params.json")["name"], []).append(folder)
+    values, session = {}, np.empty(0)
+    for name, own in by_name.items():
+        values[name], session = read_gains([folder / "ranks.parquet" for folder in own], settings.metric)
+    order = sorted(values, key=lambda name: (-values[name].mean(), name))
+    winner = order[0]
+    table = []
+    for name in order:
+        runs = [read_json(folder / "metrics.json") for folder in by_name[name]]
+        kind, cutoff = settings.metric.split("@")
+        each = [run[kind][cutoff] for run in runs]
+        row = {"name": name, "model": runs[0]["model"], "seeds": len(runs), "mean": float(values[name].mean())}
+        row |= {"lowest": min(each), "highest": max(each)}
+        if name != winner:
+            row["winner_minus_this"] = paired_difference(values[winner], values[name], session, settings.bootstrap, settings.confidence)
+        table.append(row)
+
+    own = by_name[winner]
+    params = read_json(own[0] / "params.json")
+    epochs = [_best_epoch(folder / "history.parquet", training_metric) for folder in own]
+    chosen_epochs = round(float(np.median([epoch for epoch in epochs if epoch]))) if any(epochs) else None
+    parameters = params["parameters"] | ({"epochs": chosen_epochs} if chosen_epochs else {})
+    refit = {"run": winner, "name": winner, "model": params["model"], "seed": params["seed"], "parameters": parameters}
+    why = f"{winner} has the highest {settings.metric} on validation, {table[0]['mean']:.4f} (mean of {len(own)} seed{'s' * (len(own) > 1)})"
+    if len(table) > 1:
+        second = table[1]
+        gap = second["winner_minus_this"]
+        why += f"; {second['name']} follows with {second['mean']:.4f}, {gap['mean']:+.4f} in between ({gap['low']:+.4f} to {gap['high']:+.4f})"
+    return {
+        "run": winner,
+        "runs": sorted(folder.name for folder in own),
+        "metric": settings.metric,
+        "why": why,
+        "best_epochs": epochs,
+        "refit": refit,
+        "table": table,
+    }
+
+
+def _best_epoch(path: Path, metric: str) -> int | None:
+    rows = pl.read_parquet(path)
+    if not rows.height:
+        return None
+    history = [Epoch(row["epoch"], row["loss"], 0.0, 0, 0, {metric: row[metric]} if metric in row else {}) for row in rows.to_dicts()]
+    return best_epoch(history, metric)

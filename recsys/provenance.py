@@ -1,0 +1,101 @@
+"""What a stage's code is: a digest of every module it imports, however deep, so that an edit reruns what it changes and nothing else."""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout."""
+EXTENSION = "rust_sessionizer"
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _module_path(module: str) -> Path | None:
+    base = ROOT.joinpath(*module.split("."))
+    for path in (base / "__init__.py", base.with_suffix(".py")):
+        if path.is_file():
+            return path
+    return None
+
+
+def _type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _imports(node: ast.AST) -> Iterator[str]:
+    """Every absolute name that a module may import, wherever the import stands; those for type checkers only are left out."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module and not child.level:
+            yield child.module
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        elif not _type_checking(child):
+            yield from _imports(child)
+
+
+@cache
+def closure(*modules: str) -> frozenset[str]:
+    """The modules of this package that the given ones import, themselves and parent packages included."""
+    found: set[str] = set()
+    open_ = list(modules)
+    while open_:
+        module = open_.pop()
+        path = _module_path(module)
+        if module in found or path is None or not module.startswith("recsys"):
+            continue
+        found.add(module)
+        parts = module.split(".")
+        open_ += [".".join(parts[:depth]) for depth in range(1, len(parts))]
+        open_ += _imports(_tree(path))
+    return frozenset(found)
+
+
+@cache
+def third_party(*modules: str) -> frozenset[str]:
+    """Top-level names outside this package that the closure of the given modules imports."""
+    names = {name.split(".")[0] for module in closure(*modules) for name in _imports(_tree(_module_path(module)))}
+    return frozenset(names - {"recsys"})
+
+
+@cache
+def _module_digest(module: str) -> str:
+    # The syntax tree has no comments and no layout: editing those reruns nothing.
+    return hashlib.sha256(ast.dump(_tree(_module_path(module))).encode()).hexdigest()
+
+
+@cache
+def extension_digest() -> str:
+    """SHA-256 (hex) of the Rust extension's sources."""
+    folder = ROOT / EXTENSION
+    digest = hashlib.sha256()
+    suffixes = {".rs", ".toml", ".lock", ".py"}
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in suffixes):
+        relative = path.relative_to(folder).as_posix()
+        if relative.startswith("target/") or "/tests/" in relative or "/benches/" in relative:
+            continue
+        digest.update(relative.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def stage_modules(stage: str, families: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Where a stage's code begins: its command, and the modules of the model families it loads by name."""
+    from recsys.models.registry import FAMILIES
+
+    return (f"recsys.cli.{stage}", "recsys.errors", "recsys.processes", *(FAMILIES[family][0] for family in families))
+
+
+def code_digest(stage: str, families: tuple[str, ...] = ()) -> str:
+    """SHA-256 (hex) of a stage's code: its modules, and the Rust extension where one of them uses it."""
+    modules = stage_modules(stage, families)
+    parts = {module: _module_digest(module) for module in closure(*modules)}
+    if EXTENSION in third_party(*modules):
+        parts[EXTENSION] = extension_digest()
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,149 @@
+"""From event parts to sessions and the catalogue."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import rust_sessionizer
+
+from recsys.errors import DataError
+from recsys.sessions.split import cut_points, iso
+from recsys.settings.sessions import SessionSettings, SplitSettings
+from recsys.settings.source import EVENT_TYPES
+
+SESSION_COLUMNS = ["session_id", "visitor_id", "start", "items", "times", "events", "held_out"]
+
+
+def read_events(paths: list[Path]) -> pl.DataFrame:
+    """All parts one below the other, in the given order.
+
+    Raises
+    ------
+    DataError
+        If two parts hold ids of different types, or there is no event at all.
+    """
+    frames = [pl.read_parquet(path, columns=["visitor_id", "session", "item_id", "event", "timestamp"]) for path in paths]
+    for column in ("visitor_id", "session", "item_id"):
+        types = {frame[column].dtype: path for frame, path in zip(frames, paths, strict=True) if frame[column].null_count() < frame.height}
+        if len(types) > 1:
+            told = " and ".join(f"{dtype} in {path.name}" for dtype, path in types.items())
+            raise DataError(f"{column} is {told}; one log needs one type of id, so set the column's id type to string")
+        dtype = next(iter(types), None)
+        if dtype is not None:
+            frames = [frame.with_columns(pl.col(column).cast(dtype)) for frame in frames]
+    events = pl.concat(frames, how="vertical_relaxed")
+    if not events.height:
+        raise DataError(f"the log holds no event that could be read ({len(paths)} parts); look at the quarantine files beside them")
+    return events
+
+
+def event_codes(events: pl.DataFrame) -> list[str]:
+    """Event types by code: those of the contract first, then the log's own in alphabetical order."""
+    own = sorted(set(events["event"].unique()) - set(EVENT_TYPES))
+    names = [*EVENT_TYPES, *own]
+    if len(names) > 256:
+        raise DataError(f"the log has {len(own)} event types of its own, more than 253; map them with source.event_map")
+    return names
+
+
+def build_sessions(
+    parts: list[Path], test_parts: list[Path], settings: SessionSettings, split: SplitSettings
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
+    """Sessions ordered by start, the catalogue, and the summary with the cut points.
+
+    Parameters
+    ----------
+    parts, test_parts
+        Event files of the log, and of a separate test log.
+    settings, split
+        How to sessionize and where to cut.
+
+    Raises
+    ------
+    DataError
+        If no session is left.
+    """
+    log = read_events(parts)
+    held_out = read_events(test_parts) if test_parts else log.clear()
+    events = pl.concat([log.with_columns(held_out=False), held_out.with_columns(held_out=True)], how="vertical_relaxed")
+    names = event_codes(events)
+    codes, item_ids = rust_sessionizer.encode(events["item_id"])
+    events = events.with_columns(
+        pl.Series("item", codes),
+        pl.col("event").replace_strict(names, list(range(len(names))), return_dtype=pl.UInt8).alias("events"),
+    )
+    if settings.clicks is not None:
+        unknown = sorted(set(settings.clicks) - set(names))
+        if unknown:
+            raise DataError(f"sessions.clicks names {unknown[0]!r}, which the log does not hold; it holds {', '.join(names)}")
+        events = events.with_columns(pl.col("event").is_in(settings.clicks).alias("click"))
+
+    logs = [_sessionize(events.filter(~pl.col("held_out")), settings).with_columns(held_out=pl.lit(False))]
+    if test_parts:
+        logs.append(_sessionize(events.filter(pl.col("held_out")), settings).with_columns(held_out=pl.lit(True)))
+    sessions = pl.concat(logs, how="vertical_relaxed").sort("start", maintain_order=True)
+    sessions = sessions.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("session_id")).select(SESSION_COLUMNS)
+    if not sessions.height:
+        raise DataError(f"no event is a click: sessions.clicks is {settings.clicks}, and the log holds {', '.join(names)}")
+
+    own = sessions.filter(~pl.col("held_out"))
+    starts = own["start"].cast(pl.Int64).to_numpy()
+    last = int(own["times"].list.last().cast(pl.Int64).max())
+    cuts = cut_points(starts, last, split, separate_test=bool(test_parts))
+    catalogue = _catalogue(events, item_ids, names)
+    summary = {
+        "events": {"log": log.height, "test_log": held_out.height},
+        "event_codes": names,
+        "visitors": events["visitor_id"].n_unique() if events["visitor_id"].null_count() < events.height else None,
+        "items": catalogue.height,
+        "sessions": sessions.height,
+        "clicks": int(sessions["items"].list.len().sum()),
+        "sessions_of_one_click": int((sessions["items"].list.len() == 1).sum()),
+        "first": iso(int(events["timestamp"].cast(pl.Int64).min())),
+        "last": iso(int(events["timestamp"].cast(pl.Int64).max())),
+        "cuts": {"valid": cuts.valid, "test": cuts.test},
+        "cut_times": {"valid": iso(cuts.valid), "test": iso(cuts.test)},
+        "clicks_at_or_after_the_test_logs_start": _overlap(sessions) if test_parts else None,
+        "settings": {"sessions": settings.model_dump(mode="json"), "split": split.model_dump(mode="json")},
+    }
+    return sessions, catalogue, summary
+
+
+def _sessionize(events: pl.DataFrame, settings: SessionSettings) -> pl.DataFrame:
+    sessionized = events["session"].null_count() < events.height
+    if sessionized and events["session"].null_count():
+        raise DataError(f"{events['session'].null_count()} of {events.height} events have no session id; a log has them on all events or on none")
+    has_visitor = events["visitor_id"].null_count() == 0
+    sessions = rust_sessionizer.sessionize(
+        events,
+        gap=settings.gap,
+        visitor="visitor_id" if has_visitor else None,
+        item="item",
+        timestamp="timestamp",
+        session="session" if sessionized else None,
+        extra=["events"],
+        keep="click" if settings.clicks is not None else None,
+        drop_repeats=settings.drop_repeats,
+    )
+    if not has_visitor:
+        sessions = sessions.with_columns(pl.lit(None, dtype=events["visitor_id"].dtype).alias("visitor_id"))
+    return sessions
+
+
+def _catalogue(events: pl.DataFrame, item_ids: pl.Series, names: list[str]) -> pl.DataFrame:
+    """`code`, `item_id`, `first_seen`, and a count an event type, ordered by code; item ids are known up to their first event."""
+    present = [name for name in names if name in set(events["event"].unique())]
+    counts = (
+        events.group_by("item")
+        .agg(pl.col("timestamp").min().alias("first_seen"), *((pl.col("event") == name).sum().alias(name) for name in present))
+        .sort("item")
+    )
+    return counts.with_columns(pl.Series("item_id", item_ids)).select(pl.col("item").alias("code"), "item_id", "first_seen", *present)
+
+
+def _overlap(sessions: pl.DataFrame) -> int:
+    """Training clicks that are no earlier than the separate test log's first session."""
+    first = sessions.filter(pl.col("held_out"))["start"].min()
+    times = sessions.filter(~pl.col("held_out"))["times"].explode(empty_as_null=False)
+    return int(np.count_nonzero(times.cast(pl.Int64).to_numpy() >= int(pl.Series([first]).cast(pl.Int64)[0]))) if first is not None else 0
