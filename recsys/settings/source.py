@@ -99,6 +99,9 @@ class FilesSource(Section):
     """The separator, where it is neither the comma of CSV nor the tab of TSV."""
     columns: Columns
     """Which column holds what."""
+    id_types: dict[Literal["item", "visitor", "session"], Literal["auto", "integer", "string"]] = {}
+    """What the ids are. `auto` (the default of each): integers if those in a file's first rows are; text such as `00123` is none. Set
+    `string` where letters only come later in the log, and `integer` to have everything else refused."""
     timestamps: Timestamps = Timestamps()
     """How times are written. Nothing given: a column of a time type is taken as it is, a number as milliseconds, a text as ISO 8601."""
     event_map: dict[str, str] | None = None
