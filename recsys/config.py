@@ -4,6 +4,7 @@ Stages do not import this module; each receives its own section (`recsys.setting
 """
 
 import difflib
+import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -189,7 +190,9 @@ class Configuration(Section):
 def _expand(patterns: list[str], key: str) -> list[str]:
     files: list[str] = []
     for pattern in patterns:
-        expanded = str(Path(pattern).expanduser())
+        expanded = os.path.expandvars(str(Path(pattern).expanduser()))
+        if "$" in expanded:
+            raise ConfigurationError(f"{key}: {pattern!r} names an environment variable that is not set; set it, or write the path out")
         found = sorted(glob(expanded, recursive=True))
         if not found:
             raise ConfigurationError(f"{key}: no file matches {pattern!r} (looked for it from {Path.cwd()}); correct the path")

@@ -2,8 +2,10 @@
 
 import ctypes
 import fcntl
+import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +23,7 @@ def end_with_parent() -> None:
     if os.environ.get(END_WITH_PARENT) and sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if parent == 1 and os.environ[END_WITH_PARENT] != "1":
+        if os.getppid() != parent:  # it died before the kernel was told
             sys.exit(1)
 
 
@@ -41,3 +43,18 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         except BlockingIOError:
             raise BusyError(f"{what} is already being worked on by another process (it holds {path}); wait for it to end") from None
         yield
+
+
+OWNER = Path(".snakemake", "recsys-owner.json")
+"""Who runs the workflow in this folder."""
+
+
+def record_owner() -> None:
+    """Note this process as the one that runs the workflow in the working directory."""
+    OWNER.parent.mkdir(exist_ok=True)
+    OWNER.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+
+
+def forget_owner() -> None:
+    """Remove the note."""
+    OWNER.unlink(missing_ok=True)

@@ -4,9 +4,7 @@ import importlib
 import os
 import sys
 
-import click
 import typer
-from typer.core import TyperGroup
 
 COMMANDS = {
     "download": "Write the demo shop's raw log.",
@@ -31,27 +29,22 @@ COMMANDS = {
 """Command name to its one-line help; the command `x` is the function `x` of `recsys.cli.x`."""
 
 
-class _Stages(TyperGroup):
-    """Imports a command's module when the command is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"recsys.cli.{cmd_name}")
-        single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        single.command(name=cmd_name, help=COMMANDS[cmd_name])(getattr(module, cmd_name))
-        return typer.main.get_command(single)
+def application(wanted: str | None = None) -> typer.Typer:
+    """All commands; only the module of the wanted one is imported, so that no stage waits for another's libraries."""
+    app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.callback()(_recsys)
+    for name, told in COMMANDS.items():
+        function = getattr(importlib.import_module(f"recsys.cli.{name}"), name) if name == wanted else _listed_only
+        app.command(name, help=told)(function)
+    return app
 
 
-app = typer.Typer(cls=_Stages, add_completion=False, no_args_is_help=True, rich_markup_mode=None)
-
-
-@app.callback()
 def _recsys() -> None:
     """From a shop's event log to a served next-item recommender, stage by stage."""
+
+
+def _listed_only() -> None:
+    """Stands for a command that was not asked for."""
 
 
 def main() -> None:
@@ -62,7 +55,7 @@ def main() -> None:
 
     end_with_parent()
     try:
-        app()
+        application(next((argument for argument in sys.argv[1:] if argument in COMMANDS), None))()
     except RecsysError as error:
         print(f"recsys: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -1,0 +1,118 @@
+"""Helpers of the rules; no rule.
+
+Needs the plain `config`; gives the typed CONFIGURATION, PARTS and RUNS, the command RECSYS, and the functions that rules call.
+"""
+
+import json
+import os
+import re
+import shlex
+import sys
+
+sys.path.insert(0, workflow.basedir)
+
+from recsys.config import load_configuration
+from recsys.errors import RecsysError
+from recsys.files import value_digest
+from recsys.processes import END_WITH_PARENT, forget_owner, record_owner
+from recsys.provenance import code_digest
+
+# Where the post-deploy scripts of conda environments find the extension's sources.
+os.environ["RECSYS_CHECKOUT"] = str(workflow.basedir)
+
+try:
+    CONFIGURATION = load_configuration(config)
+    PARTS = CONFIGURATION.parts
+except RecsysError as error:
+    raise WorkflowError(str(error)) from None
+validate(config, Path(workflow.basedir) / "schemas" / "configuration.schema.json", set_default=False)
+
+RUNS = CONFIGURATION.grid
+SECTIONS = CONFIGURATION.model_dump(mode="json")
+FAMILIES = tuple(sorted({run.model for run in RUNS.values()}))
+BASELINE_FAMILIES = {name: CONFIGURATION.runs[name].model for name in CONFIGURATION.baselines}
+
+
+def python_command():
+    """The interpreter of a rule: the environment's own under conda, else the one that runs Snakemake."""
+    methods = {str(method).split(".")[-1].lower() for method in workflow.deployment_settings.deployment_method}
+    return "python" if "conda" in methods else shlex.quote(sys.executable)
+
+
+# `exec` makes the stage a child of Snakemake itself, so that it can end with it.
+RECSYS = (
+    f"exec env PYTHONPATH={shlex.quote(str(workflow.basedir))} PYTHONUNBUFFERED=1 {END_WITH_PARENT}=1"
+    f" MLFLOW_DISABLE_TELEMETRY=true {python_command()} -m recsys"
+)
+
+
+def settings(**sections):
+    """What a stage is told, as JSON with sorted keys."""
+    return json.dumps(sections, sort_keys=True)
+
+
+def parts(held_out=False):
+    """Names of the log's parts, or of a separate test log's."""
+    return [name for name, part in PARTS.items() if part.held_out == held_out]
+
+
+def raw_file(wildcards):
+    """The raw file of a part."""
+    return PARTS[wildcards.part].path
+
+
+def run_settings(wildcards):
+    """The settings of one run of the grid."""
+    run = RUNS[wildcards.run].settings
+    return settings(run=run, training=SECTIONS["training"], exclude_session_items=CONFIGURATION.evaluation.exclude_session_items)
+
+
+def run_code(stage):
+    """A function of the wildcards: the digest of a stage's code with the run's family."""
+    return lambda wildcards: code_digest(stage, (RUNS[wildcards.run].model,))
+
+
+def baseline_settings(wildcards):
+    """The settings of a baseline's refit."""
+    return settings(run=RUNS[wildcards.baseline].settings, training=SECTIONS["training"])
+
+
+def baseline_code(stage):
+    """A function of the wildcards: the digest of a stage's code with the baseline's family."""
+    return lambda wildcards: code_digest(stage, (BASELINE_FAMILIES[wildcards.baseline],))
+
+
+def repeated(option, values):
+    """An option given once a value, quoted for the shell."""
+    return " ".join(f"{option} {shlex.quote(str(value))}" for value in values)
+
+
+def options(option, name):
+    """A function of a job's inputs: `option` once for each file of the input `name`."""
+    return lambda wildcards, input: repeated(option, input.get(name, []))
+
+
+def package_serve_settings():
+    """What of the serving settings is part of a package."""
+    return {"max_session_length": CONFIGURATION.serve.max_session_length}
+
+
+def fair_threads(wildcards):
+    """An equal share of the cores for each run that learns, one at least."""
+    learning = sum(run.model not in BASELINE_FAMILIES.values() for run in RUNS.values())
+    return max(1, workflow.cores // max(1, learning)) if workflow.cores else 1
+
+
+def data_hashes():
+    """Digests that tell whether two champions are comparable."""
+    split = {key: SECTIONS[key] for key in ("source", "sessions", "split", "filter")}
+    return {"split_settings_hash": value_digest(split), "configuration_hash": value_digest(SECTIONS)}
+
+
+def champion_if_needed(wildcards):
+    """Nothing where a model can be served as it is; else the registration, which the pipeline then makes."""
+    from recsys.tracking import resolve_champion
+
+    if CONFIGURATION.serve.model or resolve_champion(CONFIGURATION.tracking.uri, CONFIGURATION.shop):
+        return []
+    return "results/champion/registered.json"

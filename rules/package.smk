@@ -1,0 +1,54 @@
+"""The package, and the proof that it works.
+
+Needs the export, the vocabulary and the test metrics; gives the MLflow model folder, its parity with the fitted model, and the
+result of real requests to a real server.
+"""
+
+
+rule package_champion:
+    input:
+        model="results/champion/model",
+        export="results/champion/export",
+        vocabulary="results/fit/final/items.parquet",
+        test="results/fit/final/test.parquet",
+        metrics="results/champion/metrics.json",
+    output:
+        package=directory("results/champion/package"),
+        parity="results/champion/parity.json",
+    log:
+        "results/logs/package.log",
+    benchmark:
+        "results/benchmarks/package.jsonl"
+    conda:
+        "../envs/package_champion.yaml"
+    threads: 64
+    params:
+        settings=settings(
+            shop=CONFIGURATION.shop, evaluation=SECTIONS["evaluation"], serve=package_serve_settings(), **data_hashes()
+        ),
+        code=code_digest("package", FAMILIES),
+    shell:
+        "{RECSYS} package --model {input.model:q} --export {input.export:q} --items {input.vocabulary:q} --test {input.test:q}"
+        " --metrics {input.metrics:q} --package {output.package:q} --parity {output.parity:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"
+
+
+rule smoke_package:
+    input:
+        package="results/champion/package",
+        vocabulary="results/fit/final/items.parquet",
+        test="results/fit/final/test.parquet",
+    output:
+        smoke="results/champion/smoke.json",
+    log:
+        "results/logs/smoke.log",
+    benchmark:
+        "results/benchmarks/smoke.jsonl"
+    conda:
+        "../envs/smoke_package.yaml"
+    params:
+        settings=settings(serve=SECTIONS["serve"]),
+        code=code_digest("smoke", FAMILIES),
+    shell:
+        "{RECSYS} smoke --package {input.package:q} --test {input.test:q} --items {input.vocabulary:q} --output {output.smoke:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"

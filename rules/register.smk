@@ -1,0 +1,37 @@
+"""Tracking and the registry.
+
+Needs the tested package and all runs; uploads the runs, registers the package once and decides on its promotion. The tracking store
+is state, never a file of a rule.
+"""
+
+
+rule register_champion:
+    input:
+        package="results/champion/package",
+        smoke="results/champion/smoke.json",
+        parity="results/champion/parity.json",
+        choice="results/champion/choice.json",
+        metrics="results/champion/metrics.json",
+        select=collect("results/fit/select/{part}.parquet", part=["items", "train", "valid"]),
+        run_metrics=collect("results/runs/{run}/metrics.json", run=RUNS),
+        run_histories=collect("results/runs/{run}/history.parquet", run=RUNS),
+        run_ranks=collect("results/runs/{run}/ranks.parquet", run=RUNS),
+    output:
+        registered="results/champion/registered.json",
+    log:
+        "results/logs/register.log",
+    benchmark:
+        "results/benchmarks/register.jsonl"
+    conda:
+        "../envs/register_champion.yaml"
+    params:
+        runs=collect("results/runs/{run}", run=RUNS),
+        settings=settings(
+            shop=CONFIGURATION.shop,
+            **{key: SECTIONS[key] for key in ("tracking", "promotion", "evaluation")},
+            **data_hashes(),
+        ),
+        code=code_digest("register", FAMILIES),
+    shell:
+        "{RECSYS} register {params.runs:q} --package {input.package:q} --smoke {input.smoke:q} --choice {input.choice:q}"
+        " --metrics {input.metrics:q} --registered {output.registered:q} --settings {params.settings:q} > {log:q} 2>&1"

@@ -1,0 +1,21 @@
+"""Serving.
+
+Needs a champion in the registry (made by the pipeline where there is none) or the package that `serve.model` names; serves it until
+Ctrl-C. For production, start `recsys serve` directly, without Snakemake.
+"""
+
+
+rule serve:
+    input:
+        champion_if_needed,
+    log:
+        "results/logs/serve.log",
+    benchmark:
+        "results/benchmarks/serve.jsonl"
+    conda:
+        "../envs/serve.yaml"
+    params:
+        shop=CONFIGURATION.shop,
+        settings=settings(serve=SECTIONS["serve"], tracking=SECTIONS["tracking"]),
+    shell:
+        "{RECSYS} serve --shop {params.shop:q} --settings {params.settings:q} 2> >(tee {log:q} >&2)"

@@ -1,0 +1,38 @@
+"""The one look at the test split.
+
+Needs the refitted champion and baselines; gives the champion's test metrics, and the comparison with its intervals.
+"""
+
+
+rule test_champion:
+    input:
+        choice="results/champion/choice.json",
+        model="results/champion/model",
+        baselines=collect("results/champion/baselines/{baseline}/model", baseline=CONFIGURATION.baselines),
+        vocabulary="results/fit/final/items.parquet",
+        test="results/fit/final/test.parquet",
+    output:
+        metrics=report(
+            "results/champion/metrics.json",
+            caption="../report/metrics.rst",
+            category="Results",
+            labels={"table": "test metrics"},
+        ),
+        comparison="results/champion/comparison.json",
+        ranks="results/champion/ranks.parquet",
+    log:
+        "results/logs/test.log",
+    benchmark:
+        "results/benchmarks/test.jsonl"
+    conda:
+        "../envs/test_champion.yaml"
+    threads: 64
+    params:
+        baselines=options("--baseline", "baselines"),
+        names=repeated("--name", CONFIGURATION.baselines),
+        settings=settings(evaluation=SECTIONS["evaluation"]),
+        code=code_digest("test", FAMILIES),
+    shell:
+        "{RECSYS} test {input.model:q} {params.baselines} {params.names} --choice {input.choice:q} --items {input.vocabulary:q}"
+        " --held-out {input.test:q} --metrics {output.metrics:q} --comparison {output.comparison:q} --ranks {output.ranks:q}"
+        " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"

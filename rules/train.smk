@@ -1,0 +1,30 @@
+"""The grid.
+
+Needs the select window; gives a folder a run: its parameters, model and history. Runs train in parallel and share the cores.
+"""
+
+
+rule train_run:
+    input:
+        vocabulary="results/fit/select/items.parquet",
+        train="results/fit/select/train.parquet",
+        valid="results/fit/select/valid.parquet",
+    output:
+        params="results/runs/{run}/params.json",
+        model=directory("results/runs/{run}/model"),
+        history="results/runs/{run}/history.parquet",
+    log:
+        "results/logs/train/{run}.log",
+    benchmark:
+        "results/benchmarks/train/{run}.jsonl"
+    conda:
+        "../envs/train_run.yaml"
+    threads: fair_threads
+    params:
+        work="results/work/train",
+        settings=run_settings,
+        code=run_code("train"),
+    shell:
+        "{RECSYS} train {input.train:q} --items {input.vocabulary:q} --valid {input.valid:q} --params {output.params:q}"
+        " --model {output.model:q} --history {output.history:q} --work {params.work:q} --code {params.code:q}"
+        " --threads {threads} --settings {params.settings:q} 2> >(tee {log:q} >&2)"
