@@ -17,13 +17,12 @@ def package(
     settings: Annotated[str, typer.Option(help="JSON with shop, evaluation, serve and the hashes of split, data and configuration.")] = "{}",
 ) -> None:
     """Build the package, open it through MLflow and compare it with the fitted model."""
-    import logging
-
     from recsys.serving.package import build_package
     from recsys.serving.parity import check_parity, write_parity
+    from recsys.serving.quiet import quiet_mlflow
     from recsys.serving.settings import read_settings
 
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    quiet_mlflow()
     chosen = read_settings(settings)
     build_package(export, items, package, chosen)
     found = check_parity(model, package, items, test, metrics, chosen)

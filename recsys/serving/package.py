@@ -1,4 +1,4 @@
-"""The package: an MLflow model folder that answers on its own, and a manifest that tells whether it was altered."""
+"""Building the package: an MLflow model folder that answers on its own."""
 
 import shutil
 from importlib.metadata import version
@@ -9,19 +9,12 @@ from typing import Any
 import polars as pl
 
 from recsys.errors import PackageError
-from recsys.files import folder_digests, read_json, value_digest, whole_folder, write_json, write_parquet
+from recsys.files import folder_digests, whole_folder, write_json, write_parquet
 from recsys.provenance import ROOT, closure
 from recsys.serving.export import read_export
+from recsys.serving.manifest import MANIFEST
 from recsys.serving.recommender import DEFAULT_K, PACKAGE_FORMAT, id_type_of
 from recsys.serving.settings import StageSettings
-
-MANIFEST = "manifest.json"
-
-_ADDED_ON_DOWNLOAD = frozenset({"registered_model_meta"})
-"""Files the registry's client lays into a folder it hands out."""
-
-_CHANGES_WITH_EVERY_BUILD = ("model_uuid", "utc_time_created", "run_id", "model_id", "artifact_path")
-"""Keys of MLflow's own `MLmodel` file that say when and where it was written, not what it is."""
 
 _REQUIREMENTS = {
     "onnx": ("mlflow", "numpy", "pandas", "polars", "onnxruntime"),
@@ -161,45 +154,3 @@ def _forget_paths(described: Path) -> None:
     for artifact in flavor["artifacts"].values():
         artifact["uri"] = artifact["path"]
     described.write_text(yaml.safe_dump(content), encoding="utf-8")
-
-
-def read_package(package: Path) -> dict[str, Any]:
-    """A package's manifest, once the folder has been found to hold exactly the files it names, unaltered.
-
-    Raises
-    ------
-    PackageError
-        Naming the file that is missing, altered or added.
-    """
-    path = package / MANIFEST
-    if not path.is_file():
-        raise PackageError(f"{package} is no package: it has no {MANIFEST}; build one with `recsys package`")
-    try:
-        manifest = read_json(path)
-        expected = dict(manifest["files"])
-    except (ValueError, KeyError, TypeError):
-        raise PackageError(f"{path} cannot be read as a manifest; build the package again") from None
-    if manifest.get("format") != PACKAGE_FORMAT:
-        raise PackageError(f"{path} has the format {manifest.get('format')!r}; this version reads {PACKAGE_FORMAT}, so build the package again")
-    found = folder_digests(package, leave_out=(MANIFEST, *_ADDED_ON_DOWNLOAD))
-    for name in sorted(expected.keys() | found.keys()):
-        if name not in found:
-            raise PackageError(f"{package / name} is missing; build the package again")
-        if name not in expected:
-            raise PackageError(f"{package / name} does not belong to the package; remove it, or build the package again")
-        if found[name] != expected[name]:
-            raise PackageError(f"{package / name} was altered after the package was built; build it again")
-    return manifest
-
-
-def package_digest(package: Path) -> str:
-    """SHA-256 of what a package is: the same for two builds from the same inputs, whenever and wherever they were made."""
-    import yaml
-
-    manifest = read_package(package)
-    described = yaml.safe_load((package / "MLmodel").read_text(encoding="utf-8"))
-    for key in _CHANGES_WITH_EVERY_BUILD:
-        described.pop(key, None)
-    files = {name: digest for name, digest in manifest["files"].items() if name != "MLmodel"}
-    rest = {name: value for name, value in manifest.items() if name != "files"}
-    return value_digest({"manifest": rest, "files": files, "mlmodel": described})

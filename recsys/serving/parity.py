@@ -43,15 +43,23 @@ class PackageUnderTest:
         The package folder.
     item_ids
         The id of each item index of the window the queries come from.
+
+    Attributes
+    ----------
+    id_type, max_session_length
+        As `Recommender` has them.
     """
 
     def __init__(self, package: Path, item_ids: pl.Series) -> None:
         import mlflow.pyfunc
 
         self._model = mlflow.pyfunc.load_model(str(package))
-        id_type = self._model.unwrap_python_model().recommender.id_type
+        recommender = self._model.unwrap_python_model().recommender
+        self.id_type: str = recommender.id_type
+        self.max_session_length: int = recommender.max_session_length
         ids = item_ids.to_list()
-        self._ids = np.array([str(item) for item in ids] if id_type == "hash" else ids, dtype=np.int64 if id_type == "integer" else object)
+        ids = [str(item) for item in ids] if self.id_type == "hash" else ids
+        self._ids = np.array(ids, dtype=np.int64 if self.id_type == "integer" else object)
         self._index = {item: index for index, item in enumerate(self._ids.tolist())}
 
     def predict(self, queries: list[np.ndarray], k: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -22,6 +22,7 @@ class StageSettings(BaseModel):
     evaluation: EvaluationSettings = EvaluationSettings()
     serve: ServeSettings = ServeSettings()
     split_hash: str | None = None
+    split_settings_hash: str | None = None
     data_hash: str | None = None
     configuration_hash: str | None = None
 
@@ -33,8 +34,8 @@ class StageSettings(BaseModel):
     @property
     def hashes(self) -> dict[str, str]:
         """The hashes that were given, by name."""
-        named = {"split_hash": self.split_hash, "data_hash": self.data_hash, "configuration_hash": self.configuration_hash}
-        return {name: value for name, value in named.items() if value is not None}
+        names = ("split_hash", "split_settings_hash", "data_hash", "configuration_hash")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 def read_settings(text: str) -> StageSettings:
