@@ -1,0 +1,25 @@
+//! Turns event logs into sessions, on plain slices.
+//!
+//! The crate knows nothing of Python or Arrow. Every function gives the same answer for any number of threads; those
+//! that work in parallel use the rayon pool they are called in (see [`with_threads`]).
+
+mod encode;
+mod error;
+mod filter;
+mod gap;
+mod gather;
+mod partition;
+mod pool;
+mod schedule;
+mod sessions;
+mod times;
+
+pub use encode::{ByteColumn, Encoded, encode_bytes, encode_integers, factorize_bytes, factorize_integers};
+pub use error::{Error, Result};
+pub use filter::{Filtered, Support, drop_repeats, filter_support};
+pub use gap::{gap_from_millis, parse_gap};
+pub use gather::gather;
+pub use pool::with_threads;
+pub use schedule::{Schedule, training_schedule};
+pub use sessions::{Events, SameItem, Sessions, sessionize};
+pub use times::{TimeUnit, to_millis};

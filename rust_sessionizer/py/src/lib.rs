@@ -1,0 +1,31 @@
+//! Python bindings of the sessionizer: tables in and out through Arrow's PyCapsule interface.
+
+mod column;
+mod encode;
+mod error;
+mod input;
+mod lists;
+mod output;
+mod schedule;
+mod sessionize;
+
+use pyo3::prelude::*;
+
+/// Event logs to sessions.
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::encode::encode;
+    #[pymodule_export]
+    use crate::error::{
+        ColumnError, GapError, NullValueError, SessionizerError, SettingError, SizeError, TimeRangeError,
+    };
+    #[pymodule_export]
+    use crate::lists::{drop_repeats, filter_support};
+    #[pymodule_export]
+    use crate::output::{Array, Table};
+    #[pymodule_export]
+    use crate::schedule::{TrainingSchedule, training_schedule};
+    #[pymodule_export]
+    use crate::sessionize::sessionize;
+}
