@@ -19,6 +19,6 @@ def select(
 
     given = parse_settings(settings)
     folders = [existing(folder) for folder in runs]
-    chosen = select_run(folders, section(given, "evaluation", EvaluationSettings), section(given, "training", TrainingSettings).metric)
+    chosen = select_run(folders, section(given, "evaluation", EvaluationSettings), section(given, "training", TrainingSettings))
     write_json(choice, chosen)
     print(chosen["why"])

@@ -11,7 +11,7 @@ from recsys.evaluation.bootstrap import paired_difference
 from recsys.evaluation.ranking import gains
 from recsys.files import read_json
 from recsys.models.interface import Epoch
-from recsys.settings.training import EvaluationSettings
+from recsys.settings.training import EvaluationSettings, TrainingSettings
 from recsys.training.loop import best_epoch
 
 
@@ -24,7 +24,7 @@ def read_gains(ranks: list[Path], metric: str) -> tuple[np.ndarray, np.ndarray]:
     return np.mean([gains(metric, table["rank"].to_numpy()) for table in tables], axis=0), tables[0]["session"].to_numpy()
 
 
-def select_run(folders: list[Path], settings: EvaluationSettings, training_metric: str) -> dict[str, Any]:
+def select_run(folders: list[Path], settings: EvaluationSettings, training: TrainingSettings) -> dict[str, Any]:
     """The content of choice.json.
 
     Parameters
@@ -33,8 +33,8 @@ def select_run(folders: list[Path], settings: EvaluationSettings, training_metri
         One a run, with `params.json`, `metrics.json`, `ranks.parquet` and `history.parquet`.
     settings
         The metric to choose by, and the resamples.
-    training_metric
-        The metric that names a run's best epoch.
+    training
+        The metric that names a run's best epoch, and whether that is the one to keep.
     """
     by_name: dict[str, list[Path]] = {}
     for folder in folders:
@@ -57,7 +57,7 @@ def select_run(folders: list[Path], settings: EvaluationSettings, training_metri
 
     own = by_name[winner]
     params = read_json(own[0] / "params.json")
-    epochs = [_best_epoch(folder / "history.parquet", training_metric) for folder in own]
+    epochs = [_kept_epoch(folder / "history.parquet", training) for folder in own]
     chosen_epochs = round(float(np.median([epoch for epoch in epochs if epoch]))) if any(epochs) else None
     parameters = params["parameters"] | ({"epochs": chosen_epochs} if chosen_epochs else {})
     refit = {"run": winner, "name": winner, "model": params["model"], "seed": params["seed"], "parameters": parameters}
@@ -71,15 +71,17 @@ def select_run(folders: list[Path], settings: EvaluationSettings, training_metri
         "runs": sorted(folder.name for folder in own),
         "metric": settings.metric,
         "why": why,
-        "best_epochs": epochs,
+        "epochs": epochs,
         "refit": refit,
         "table": table,
     }
 
 
-def _best_epoch(path: Path, metric: str) -> int | None:
+def _kept_epoch(path: Path, training: TrainingSettings) -> int | None:
+    """The epoch whose arrays a run kept; None for a model that has no epochs."""
     rows = pl.read_parquet(path)
     if not rows.height:
         return None
-    history = [Epoch(row["epoch"], row["loss"], 0.0, 0, 0, {metric: row[metric]} if metric in row else {}) for row in rows.to_dicts()]
-    return best_epoch(history, metric)
+    if training.keep == "last" or training.metric not in rows.columns:
+        return int(rows["epoch"].max())
+    return best_epoch([Epoch(row["epoch"], row["loss"], 0.0, 0, 0, row) for row in rows.to_dicts()], training.metric)

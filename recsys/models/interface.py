@@ -100,6 +100,8 @@ class FitContext:
         Scores the model on `FitData.valid` after each epoch: metrics by name.
     metric, patience
         The validation metric that names the best epoch, and how many epochs without a better one end the fit.
+    keep
+        `best` keeps the best epoch's arrays; `last` trains all epochs and keeps the last one's.
     progress
         Called as (epoch, epochs, share of the epoch done, mean loss so far).
     history
@@ -112,6 +114,7 @@ class FitContext:
     validate: "Callable[[Model], dict[str, float]] | None" = None
     metric: str = "mrr@20"
     patience: int = 3
+    keep: str = "best"
     progress: Callable[[int, int, float, float], None] | None = None
     history: list[Epoch] = field(default_factory=list)
 

@@ -16,6 +16,8 @@ class TrainingSettings(Section):
     """The validation metric that stops a run early and names its best epoch."""
     patience: int = Field(default=3, ge=1)
     """Epochs without a better validation metric after which a run stops."""
+    keep: Literal["best", "last"] = "best"
+    """`best`: stop early, keep the best epoch, refit for as many. `last`: train and refit for all epochs, as published figures do."""
     checkpoint_every: Duration = 60_000
     """Time between resume points, which lose nothing but time when a run is killed."""
 

@@ -95,7 +95,7 @@ def run_epochs(trainer: Trainer, epochs: int, context: FitContext, validate: Cal
         metrics = validate() if validate is not None else {}
         row = Epoch(epoch + 1, loss_sum / trainer.steps_per_epoch, seconds, trainer.events_per_epoch, trainer.steps_per_epoch, metrics)
         history.append(row)
-        if metrics and best_epoch(history, context.metric) == row.epoch:
+        if metrics and context.keep == "best" and best_epoch(history, context.metric) == row.epoch:
             best = {name: array.clone() for name, array in trainer.parameters().items()}
         epoch, step, loss_sum, seconds = epoch + 1, 0, 0.0, 0.0
         keep()
@@ -112,7 +112,9 @@ def best_epoch(history: list[Epoch], metric: str) -> int:
 
 
 def _is_over(history: list[Epoch], context: FitContext) -> bool:
-    return bool(history) and bool(history[-1].metrics) and history[-1].epoch - best_epoch(history, context.metric) >= context.patience
+    if not history or not history[-1].metrics or context.keep == "last":
+        return False
+    return history[-1].epoch - best_epoch(history, context.metric) >= context.patience
 
 
 def _part(arrays: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

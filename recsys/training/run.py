@@ -50,7 +50,7 @@ def train_run(
     The fitted model, its history, and the run's `params.json`.
     """
     described = run | {
-        "training": training.model_dump(mode="json", include={"metric", "patience"}),
+        "training": training.model_dump(mode="json", include={"metric", "patience", "keep"}),
         "data": {name: file_digest(path) for name, path in sorted(data_paths.items())},
     }
     key = value_digest(described | {"code": code})[:24]
@@ -69,6 +69,7 @@ def train_run(
         validate=validate if valid is not None else None,
         metric=training.metric,
         patience=training.patience,
+        keep=training.keep,
     )
     with exclusive(work / f"{key}.lock", f"the run {run['run']}"), shown(context, run["run"]):
         model.fit(data, context)

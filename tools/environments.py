@@ -1,0 +1,95 @@
+"""Writes envs/: a conda environment a rule, from what the rule's code imports and the versions of requirements.lock.
+
+Run it with `make envs` after a change of imports, pins or the extension; a test fails while envs/ is behind.
+"""
+
+import re
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from recsys.models.registry import FAMILIES  # noqa: E402
+from recsys.provenance import EXTENSION, closure, extension_digest, stage_modules, third_party  # noqa: E402
+
+CONDA_NAMES = {"torch": "pytorch", "psutil": "psutil", "pyyaml": "pyyaml"}
+"""Distributions that conda-forge has under another name."""
+NOT_IMPORTED = {"mlflow": ["uvloop", "httptools"]}
+"""What a package uses without an import of ours: the server's event loop and parser."""
+BUILD = ["rust >=1.85", "c-compiler", "maturin >=1.16,<2", "pip"]
+POST_DEPLOY = """\
+#!/usr/bin/env bash
+# Builds the extension from the checkout's sources into the environment.
+# Sources: {digest}
+set -euo pipefail
+python -m pip install --no-deps --no-build-isolation "${{RECSYS_CHECKOUT:-$PWD}}/rust_sessionizer"
+"""
+
+
+def stages_of_rules() -> dict[str, str]:
+    """The stage that each rule calls, read from rules/."""
+    stages: dict[str, str] = {}
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        for block in re.split(r"(?m)^\s*(?=(?:use )?rule )", path.read_text(encoding="utf-8"))[1:]:
+            if inherited := re.match(r"use rule (\w+) as (\w+) with", block):
+                stages[inherited[2]] = stages[inherited[1]]
+            else:
+                name = re.match(r"rule (\w+):", block)[1]
+                stages[name] = re.search(r"\{RECSYS\} (\w+)", block)[1]
+    return stages
+
+
+def pins() -> dict[str, str]:
+    """Version by distribution; where the lock has one a Python version, the lowest Python's."""
+    found: dict[str, str] = {}
+    for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines():
+        if match := re.match(r"([A-Za-z0-9._-]+)==([^ ;]+)", line):
+            found.setdefault(match[1].lower().replace("_", "-"), match[2])
+    return found
+
+
+def code_of(stage: str) -> tuple[str, ...]:
+    """Where a stage's code begins, with every family where it loads models by name."""
+    by_name = "recsys.models.registry" in closure(f"recsys.cli.{stage}")
+    return stage_modules(stage, tuple(FAMILIES) if by_name else ())
+
+
+def distributions(stage: str) -> list[str]:
+    """The third-party distributions that a stage's code imports, whatever family it meets."""
+    by_module = packages_distributions()
+    names: set[str] = set()
+    for module in third_party(*code_of(stage)) - set(sys.stdlib_module_names) - {EXTENSION}:
+        owners = sorted({owner.lower().replace("_", "-") for owner in by_module.get(module, [module])})
+        names.add(module if module in owners else owners[0])
+    for name, more in NOT_IMPORTED.items():
+        if name in names:
+            names.update(more)
+    return sorted(names)
+
+
+def files() -> dict[str, str]:
+    """Content of every file of envs/ by its name."""
+    locked = pins()
+    written: dict[str, str] = {}
+    for rule, stage in sorted(stages_of_rules().items()):
+        lines = [f"# What `recsys {stage}` imports, pinned as in requirements.lock; written by tools/environments.py."]
+        lines += ["channels:", "  - conda-forge", "  - nodefaults", "dependencies:", "  - python =3.11"]
+        lines += [f"  - {CONDA_NAMES.get(name, name)} ={locked[name]}" for name in distributions(stage)]
+        if EXTENSION in third_party(*code_of(stage)):
+            lines += [f"  - {package}" for package in BUILD]
+            written[f"{rule}.post-deploy.sh"] = POST_DEPLOY.format(digest=extension_digest())
+        written[f"{rule}.yaml"] = "\n".join(lines) + "\n"
+    return written
+
+
+if __name__ == "__main__":
+    folder = ROOT / "envs"
+    folder.mkdir(exist_ok=True)
+    content = files()
+    for path in folder.iterdir():
+        if path.name not in content:
+            path.unlink()
+    for name, text in content.items():
+        (folder / name).write_text(text, encoding="utf-8")
