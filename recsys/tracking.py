@@ -55,6 +55,7 @@ def _shown(uri: str) -> str:
 @contextmanager
 def _understood(uri: str) -> Iterator[None]:
     """Turn whatever the store's client raises into one sentence."""
+    from alembic.util.exc import CommandError
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -62,7 +63,7 @@ def _understood(uri: str) -> Iterator[None]:
         yield
     except RecsysError:
         raise
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ValueError) as error:
+    except (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise RegistryError(f"the tracking store {_shown(uri)} cannot be used ({reason}); check tracking.uri and the store behind it") from error
 
@@ -268,7 +269,7 @@ class Store:
         package, package_hash
             The package and its `package_digest`.
         files
-            What is kept beside the package in the store, by folder (an empty name: none).
+            What is kept beside the package in the store, by folder there (an empty name: none).
         metrics
             The champion's test metrics.
         tags
@@ -313,7 +314,8 @@ class Store:
         with _understood(self.uri):
             if not any(entry.path == folder for entry in self.client.list_artifacts(version.run_id)):
                 return []
-            return sorted(Path(self.client.download_artifacts(version.run_id, folder, str(target))).iterdir())
+            fetched = Path(self.client.download_artifacts(version.run_id, folder, str(target)))
+            return sorted(path for path in fetched.rglob("*") if path.is_file())
 
 
 @contextmanager

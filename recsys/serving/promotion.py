@@ -133,6 +133,8 @@ def decide(
         return _judge(new_values, old_values, sessions, "validation", champion.version, promotion.margin, evaluation)
     if window is None:
         return _not_comparable("it was made from another split, and no test window was given to score it on", champion, promotion)
+    if champion.package is None:
+        return _not_comparable("it was made from another split, and its package cannot be had from the store", champion, promotion)
     if champion.trained_before is None or new.trained_before is None or champion.trained_before > new.trained_before:
         return _not_comparable("it was made from another split, and may have learned from this one's test sessions", champion, promotion)
     try:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel
@@ -24,16 +25,16 @@ class SessionRecommender(PythonModel):
         """Load the recommender from the package that MLflow opened."""
         self.recommender = Recommender.load(Path(context.artifacts["items"]).parents[1])
 
-    def predict(self, context, model_input, params=None):  # no annotations: MLflow would take the input's as its schema
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """One answer a row of `model_input`.
 
         Parameters
         ----------
         context
             Not used.
-        model_input : pandas.DataFrame
+        model_input
             `session`, lists of item ids; the optional columns `visitor`, `events` and `times` do not change the answer of this family.
-        params : dict, optional
+        params
             `k`, items an answer.
         """
         k = (params or {}).get("k", DEFAULT_K)

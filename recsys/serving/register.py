@@ -18,13 +18,15 @@ def _ranks_of(choice: dict[str, Any], runs: list[Path]) -> list[Path]:
     return [path for run in runs if run.name in chosen and (path := run / "ranks.parquet").is_file()]
 
 
-def _as_contender(store: Store, version: Any, scratch: Path) -> Contender:
+def _as_contender(store: Store, version: Any, split_hash: str | None, scratch: Path) -> Contender:
     tags = version.tags
-    try:
-        package: Path | None = fetch_model(f"models:/{version.name}/{version.version}", store.uri)
-        read_package(package)
-    except RecsysError:
-        package = None
+    package = None
+    if tags.get("split_hash") != split_hash:
+        try:
+            package = fetch_model(f"models:/{version.name}/{version.version}", store.uri)
+            read_package(package)
+        except RecsysError:
+            package = None
     moment = tags.get("trained_before")
     return Contender(
         version=str(version.version),
@@ -80,7 +82,7 @@ def register_package(
     split_hash = file_digest(*sorted(data)) if data else settings.split_hash or settings.split_settings_hash
     tags = {"shop": settings.shop, **settings.hashes, **code_version()}
     if split_hash is not None:
-        tags["split_hash"] = split_hash
+        tags |= {"split_hash": split_hash, "data_hash": settings.data_hash or split_hash}
     ranks = _ranks_of(chosen, runs)
     with open_store(settings.tracking.uri, settings.shop, settings.tracking.experiment) as store, TemporaryDirectory() as scratch:
         for folder in runs:
@@ -89,10 +91,11 @@ def register_package(
         version_tags = {**tags, "run": str(tested_metrics.get("run", "")), "family": str(read_package(package)["family"])}
         if moment is not None:
             version_tags["trained_before"] = str(moment)
-        version = store.register(package, package_hash, {"": [choice, metrics, smoke], "ranks": ranks}, tested_metrics, version_tags)
+        kept = {"": [choice, metrics, smoke]} | {f"ranks/{path.parent.name}": [path] for path in ranks}
+        version = store.register(package, package_hash, kept, tested_metrics, version_tags)
         new = Contender(str(version.version), package_hash, split_hash, ranks, package, moment)
         holder = store.champion()
-        champion = _as_contender(store, holder, Path(scratch)) if holder is not None else None
+        champion = _as_contender(store, holder, split_hash, Path(scratch)) if holder is not None else None
         decision = decide(new, champion, settings.promotion, settings.evaluation, window)
         if decision.promote and (champion is None or champion.version != new.version):
             store.promote(new.version)

@@ -104,4 +104,4 @@ def serve_package(package: Path, settings: ServeSettings, port: int | None = Non
     os.environ |= {PACKAGE_VARIABLE: str(package.resolve()), SETTINGS_VARIABLE: settings.model_dump_json(), END_WITH_PARENT: "1"}
     config = uvicorn.Config("recsys.serving.app:app_from_environment", factory=True, workers=settings.workers, **options)
     print(line, flush=True)
-    Multiprocess(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+    Multiprocess(config, sockets=[listener]).run()
