@@ -18,16 +18,16 @@ def evaluate(
 ) -> None:
     """Rank every prediction against all items."""
     import polars as pl
-    import torch
 
     from recsys.cli.arguments import existing, parse_settings, section
     from recsys.evaluation.measure import measure, write_ranks
     from recsys.files import read_json, write_json
     from recsys.models.registry import load_model
+    from recsys.processes import use_threads
     from recsys.sessions.table import Sessions
     from recsys.settings.training import EvaluationSettings
 
-    torch.set_num_threads(threads)
+    use_threads(threads)
     support = pl.read_parquet(existing(items))["support"].to_numpy()
     run = read_json(existing(params))
     ranking, measured = measure(

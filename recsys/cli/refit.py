@@ -20,14 +20,14 @@ def refit(
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
 ) -> None:
     """Fit without validation, for the number of epochs that was best."""
-    import torch
 
     from recsys.cli.arguments import existing, parse_settings, section
     from recsys.files import read_json
+    from recsys.processes import use_threads
     from recsys.settings.training import TrainingSettings
     from recsys.training.run import finish, train_run
 
-    torch.set_num_threads(threads)
+    use_threads(threads)
     given = parse_settings(settings)
     run = given["run"] if choice is None else read_json(existing(choice))["refit"]
     paths = {"items": existing(items), "train": existing(sessions)}

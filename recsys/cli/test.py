@@ -21,16 +21,16 @@ def test(
 ) -> None:
     """Score on test, once."""
     import polars as pl
-    import torch
 
     from recsys.cli.arguments import existing, parse_settings, section
     from recsys.evaluation.final import score_on_test
     from recsys.evaluation.measure import write_ranks
     from recsys.files import read_json, write_json
+    from recsys.processes import use_threads
     from recsys.sessions.table import Sessions
     from recsys.settings.training import EvaluationSettings
 
-    torch.set_num_threads(threads)
+    use_threads(threads)
     found, compared, ranking = score_on_test(
         read_json(existing(choice)),
         existing(model),

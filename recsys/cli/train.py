@@ -20,13 +20,13 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
 ) -> None:
     """Train a run; a killed one goes on where it stood."""
-    import torch
 
     from recsys.cli.arguments import existing, parse_settings, section
+    from recsys.processes import use_threads
     from recsys.settings.training import TrainingSettings
     from recsys.training.run import finish, train_run
 
-    torch.set_num_threads(threads)
+    use_threads(threads)
     given = parse_settings(settings)
     paths = {"items": existing(items), "train": existing(sessions), "valid": existing(valid)}
     training = section(given, "training", TrainingSettings)

@@ -157,6 +157,20 @@ class Gradients:
     bias: torch.Tensor
 
 
+def sum_by_row(ids: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The distinct `ids` [N], ascending, and the sum of the `values` [N, …] of each.
+
+    Most ids stand there once: their values are copied, and only the others are added up.
+    """
+    ordered, order = torch.sort(ids, stable=True)
+    first = torch.ones_like(ordered, dtype=torch.bool)
+    torch.ne(ordered[1:], ordered[:-1], out=first[1:])
+    repeated = ~first
+    sums = values.index_select(0, order[first])
+    sums.index_add_(0, (torch.cumsum(first, 0) - 1)[repeated], values.index_select(0, order[repeated]))
+    return ordered[first], sums
+
+
 @dataclass
 class Network:
     """The learned arrays, and one training step over them.
@@ -229,7 +243,8 @@ class Network:
         scores = torch.addmm(self.parameters["item_bias"].index_select(0, columns), output, vectors.T)  # [M, C]
         loss, in_scores = self.loss(scores, targets, samples)
 
-        in_vectors = in_scores.T @ output  # [C, H]
+        in_uses = vectors.new_empty(len(columns) + len(inputs), vectors.shape[1])  # [C + M, H]: as output vectors, as inputs
+        torch.mm(in_scores.T, output, out=in_uses[: len(columns)])
         gradient = in_scores @ vectors  # [M, H]
         dense: dict[str, torch.Tensor] = {}
         for layer in reversed(range(len(states))):
@@ -240,11 +255,9 @@ class Network:
         if masks is not None and masks.embedding is not None:
             gradient = gradient * masks.embedding
 
-        bias_rows, of_column = torch.unique(columns, return_inverse=True)
-        in_bias = in_scores.new_zeros(len(bias_rows)).index_add_(0, of_column, in_scores.sum(0))  # [bias rows]
-        table_rows, of_use = torch.unique(torch.cat([columns, inputs]), return_inverse=True)
-        in_table = vectors.new_zeros(len(table_rows), vectors.shape[1])
-        in_table.index_add_(0, of_use[: len(columns)], in_vectors).index_add_(0, of_use[len(columns) :], gradient)
+        in_uses[len(columns) :] = gradient
+        bias_rows, in_bias = sum_by_row(columns, in_scores.sum(0))
+        table_rows, in_table = sum_by_row(torch.cat([columns, inputs]), in_uses)
         return loss, new_states, Gradients(dense, table_rows, in_table, bias_rows, in_bias)
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import rust_sessionizer
 
@@ -115,8 +114,10 @@ def _sessionize(events: pl.DataFrame, settings: SessionSettings) -> pl.DataFrame
     if sessionized and events["session"].null_count():
         raise DataError(f"{events['session'].null_count()} of {events.height} events have no session id; a log has them on all events or on none")
     has_visitor = events["visitor_id"].null_count() == 0
+    used = ["item", "timestamp", "events"]
+    used += ["visitor_id"] * has_visitor + ["session"] * sessionized + ["click"] * (settings.clicks is not None)
     sessions = rust_sessionizer.sessionize(
-        events,
+        events.select(used),
         gap=settings.gap,
         visitor="visitor_id" if has_visitor else None,
         item="item",
@@ -144,6 +145,6 @@ def _catalogue(events: pl.DataFrame, item_ids: pl.Series, names: list[str]) -> p
 
 def _overlap(sessions: pl.DataFrame) -> int:
     """Training clicks that are no earlier than the separate test log's first session."""
-    first = sessions.filter(pl.col("held_out"))["start"].min()
-    times = sessions.filter(~pl.col("held_out"))["times"].explode(empty_as_null=False)
-    return int(np.count_nonzero(times.cast(pl.Int64).to_numpy() >= int(pl.Series([first]).cast(pl.Int64)[0]))) if first is not None else 0
+    first = sessions.filter(pl.col("held_out"))["start"].cast(pl.Int64).min()
+    times = sessions.filter(~pl.col("held_out"))["times"].explode(empty_as_null=False).cast(pl.Int64)
+    return 0 if first is None else int((times >= first).sum())

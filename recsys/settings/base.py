@@ -37,7 +37,7 @@ def parse_duration(value: Any) -> int:
 
 def format_duration(milliseconds: int) -> str:
     """The shortest text that `parse_duration` reads back, such as `30m`."""
-    for unit in ("w", "d", "h", "m", "s"):
+    for unit in ("d", "h", "m", "s"):
         if milliseconds and milliseconds % _UNITS_MS[unit] == 0:
             return f"{milliseconds // _UNITS_MS[unit]}{unit}"
     return f"{milliseconds}ms"

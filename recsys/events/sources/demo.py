@@ -38,8 +38,8 @@ CHUNK_EVENTS = 1_000_000
 
 LEAF_ITEMS = 125
 LEAVES_A_BRANCH = 4
-ARRANGEMENTS = 4
-SHELVES_A_LEAF = 8
+ARRANGEMENTS = 1
+SHELVES_A_LEAF = 5
 
 MEAN_VIEWS = 5.3
 MOST_VIEWS = 80
@@ -50,9 +50,8 @@ DUPLICATE_SHARE = 0.005
 ROWS_A_BROKEN_ONE = 20_000
 
 # What a visitor does at each click; the rest of the time the path is followed.
-TO_ANOTHER_LEAF = 0.15
+CROSSING = 0.5
 OFF_THE_PATH = 0.10
-NEW_INTENT = 0.04
 UPWARDS = 0.7
 # How far along the shelf, 1 step to 8; nearer is likelier.
 STEPS = np.repeat(np.arange(1, 9, dtype=np.int64), [16, 13, 10, 8, 6, 5, 3, 3])
@@ -101,6 +100,7 @@ class Shop:
     leaf_share: np.ndarray
     member: np.ndarray
     place: np.ndarray
+    companion: np.ndarray
 
 
 @dataclass
@@ -136,6 +136,8 @@ def build_shop(settings: DemoSource) -> Shop:
     for members in (slice(bounds[number], bounds[number + 1]) for number in range(leaves)):
         ranks[members] = rng.permutation(members.stop - members.start)
     weight = 1.0 / (ranks + 2.0) ** 0.8
+    branch, twig = np.divmod(np.arange(leaves), LEAVES_A_BRANCH)
+    companion = np.minimum(branch * LEAVES_A_BRANCH + (twig + 1) % LEAVES_A_BRANCH, leaves - 1)
     leaf_price = rng.lognormal(3.0, 0.8, leaves)
     price = np.round(np.maximum(leaf_price[leaf] * rng.lognormal(0.0, 0.4, n), 0.5), 2)
 
@@ -156,6 +158,7 @@ def build_shop(settings: DemoSource) -> Shop:
         leaf_share=np.cumsum(leaf_weight) / leaf_weight.sum(),
         member=member.ravel(),
         place=place.ravel(),
+        companion=companion,
     )
 
 
@@ -193,22 +196,18 @@ def _shelf(shop: Shop, leaf: np.ndarray, shelf: np.ndarray) -> tuple[np.ndarray,
 
 
 def _along_the_shelf(
-    shop: Shop, attraction: _Attraction, item: np.ndarray, leaf: np.ndarray, to: np.ndarray, intent: np.ndarray, up: np.ndarray,
-    rng: np.random.Generator,
+    shop: Shop, attraction: _Attraction, item: np.ndarray, leaf: np.ndarray, intent: np.ndarray, up: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """The next item on the shelf, or, in another leaf `to`, any on the shelf that matches; the more attractive one of two."""
+    """The next item on the shelf; of two that are looked at, the more attractive one."""
     row = intent * len(shop.ids)
     place = shop.place[row + item].astype(np.int64)
     size = shop.bounds[leaf + 1] - shop.bounds[leaf]
-    shelf = (place - shop.bounds[leaf]) * SHELVES_A_LEAF // size
-    first, length = _shelf(shop, to, shelf)
-    moved = to != leaf
+    first, length = _shelf(shop, leaf, (place - shop.bounds[leaf]) * SHELVES_A_LEAF // size)
     direction = np.where(up, 1, -1)
     looked_at = []
     for _ in range(2):
         step = direction * (1 + (STEPS[rng.integers(0, len(STEPS), len(item))] - 1) % (length - 1))
-        step = np.where(moved, (rng.random(len(item)) * length).astype(np.int64), place - first + step)
-        looked_at.append(shop.member[row + first + step % length].astype(np.int64))
+        looked_at.append(shop.member[row + first + (place - first + step) % length].astype(np.int64))
     one, other = looked_at
     return np.where(attraction.weight[one] >= attraction.weight[other], one, other)
 
@@ -225,23 +224,24 @@ def _browse(
     wish = np.where(taste < len(TASTES), _scramble(visitor * 4 + taste, seed), rng.random(visits))
     leaf = np.minimum(np.searchsorted(shop.leaf_share, wish, side="right"), leaves - 1)
     item = attraction.draw(leaf, rng)
+    # The trail that is not being followed: an item of the leaf that goes with the first one, not yet looked at.
+    other_leaf = shop.companion[leaf]
+    other = np.full(visits, -1)
     intent = rng.integers(0, ARRANGEMENTS, visits)
     up = rng.random(visits) < UPWARDS
     viewed[offsets[:-1]] = item
     # The longest visits stand first, so that those still going on are always the first `active`.
     active_at = visits - np.searchsorted(np.sort(views), np.arange(1, views[0]), side="right") if visits else []
     for number, active in enumerate(active_at, start=1):
-        item, leaf, intent, up = item[:active], leaf[:active], intent[:active], up[:active]
-        chance = rng.random(active)
-        sibling = np.minimum(leaf // LEAVES_A_BRANCH * LEAVES_A_BRANCH + rng.integers(0, LEAVES_A_BRANCH, active), leaves - 1)
-        to = np.where(chance < TO_ANOTHER_LEAF, sibling, leaf)
-        following = _along_the_shelf(shop, attraction, item, leaf, to, intent, up, rng)
-        leaf = to
-        elsewhere = np.flatnonzero(chance > 1 - OFF_THE_PATH)
-        following[elsewhere] = attraction.draw(leaf[elsewhere], rng)
-        changed = np.flatnonzero(rng.random(active) < NEW_INTENT)
-        intent = intent.copy()
-        intent[changed] = rng.integers(0, ARRANGEMENTS, len(changed))
+        crossing = rng.random(active) < CROSSING
+        item, other = np.where(crossing, other[:active], item[:active]), np.where(crossing, item[:active], other[:active])
+        leaf, other_leaf = np.where(crossing, other_leaf[:active], leaf[:active]), np.where(crossing, leaf[:active], other_leaf[:active])
+        intent, up = intent[:active], up[:active]
+        anywhere = (item < 0) | (rng.random(active) < OFF_THE_PATH)
+        following = np.empty(active, dtype=np.int64)
+        here = np.flatnonzero(~anywhere)
+        following[here] = _along_the_shelf(shop, attraction, item[here], leaf[here], intent[here], up[here], rng)
+        following[anywhere] = attraction.draw(leaf[anywhere], rng)
         item = following
         viewed[offsets[:active] + number] = item
     return viewed, offsets
