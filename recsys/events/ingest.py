@@ -1,5 +1,6 @@
 """One raw file to events, quarantine and quality counts, in batches, so that a file may be larger than memory."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,11 +82,10 @@ def ingest(path: Path, source: DemoSource | FilesSource, checks: Checks, events:
     with (
         whole_file(events) as events_partial,
         whole_file(quarantine) as quarantine_partial,
-        reading(path, raw.format),
         pq.ParquetWriter(events_partial, pa.schema([(name, types[name]) for name in columns]), compression="zstd") as events_writer,
         pq.ParquetWriter(quarantine_partial, pa.schema(list(refused_types.items())), compression="zstd") as quarantine_writer,
     ):
-        for batch in table.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+        for batch in _batches(raw, table):
             wanted = batch.filter("__kept")
             kept, refused = sort_out(wanted.drop("__kept", *raw_names))
             kept = kept.select(columns)
@@ -101,6 +101,11 @@ def ingest(path: Path, source: DemoSource | FilesSource, checks: Checks, events:
     summary = counts.summary(checks)
     write_json(quality, summary)
     return summary
+
+
+def _batches(raw: RawFile, table: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    with reading(raw.path, raw.format):
+        yield from table.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
 
 
 def _predicate(where: str | None) -> tuple[pl.Expr | None, list[str]]:
@@ -123,7 +128,7 @@ def _kept_by_where(raw: RawFile, predicate: pl.Expr | None, columns: list[str]) 
         if raw.schema[column] == look or look.is_nested():
             continue
         typed[column] = given.str.to_lowercase() == "true" if look == pl.Boolean else given.str.strip_chars().cast(look, strict=False)
-    with reading(raw.path, f"{raw.format} with source.where"):
+    with reading(raw.path, raw.format):
         # Named apart, since the raw texts are still needed beside the typed columns.
         sample = raw.table.select(typed.get(column, pl.col(column)).alias(column) for column in columns).collect_schema()
         try:
@@ -165,7 +170,7 @@ def _own_names(raw_names: list[str]) -> list[str]:
 def _fields(raw: RawFile, layout: FilesSource, mapped: dict[str, str | int]) -> _Fields:
     names = {field: column_name(column) for field, column in mapped.items()}
     with reading(raw.path, raw.format):
-        head = raw.table.select(dict.fromkeys(names.values())).head(HEAD_ROWS).collect()
+        head = raw.table.select(*dict.fromkeys(names.values())).head(HEAD_ROWS).collect()
     expressions = [pl.col(ROW).cast(pl.Int64).alias("row")]
     never, always, nothing = pl.lit(False), pl.lit(True), pl.lit(None)
     surplus = pl.col(SURPLUS) if raw.format == "jsonl" else never
@@ -225,7 +230,9 @@ def _number(raw: RawFile, name: str, field: str) -> tuple[pl.Expr, pl.Expr]:
         number = column.cast(pl.Float64)
         given = number.is_not_nan().fill_null(False)
     else:
-        raise DataError(f"{raw.path}: column {name!r} is of type {dtype}, which is no number; map source.columns.{field} to a column of numbers")
+        raise DataError(
+            f"{raw.path}: column {name!r} is of type {dtype}, which is no number; map source.columns.{field} to a column of numbers"
+        )
     return given, pl.when(number.is_finite()).then(number)
 
 

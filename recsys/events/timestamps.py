@@ -14,9 +14,7 @@ _FARTHEST_MS = 2**53
 _ISO_BASES = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d", "%Y%m%dT%H%M%S")
 
 
-def timestamp_expression(
-    path: Path, name: str, dtype: pl.DataType, settings: Timestamps, numbers: bool
-) -> tuple[pl.Expr, pl.Expr]:
+def timestamp_expression(path: Path, name: str, dtype: pl.DataType, settings: Timestamps, numbers: bool) -> tuple[pl.Expr, pl.Expr]:
     """How a column of times is read.
 
     Parameters

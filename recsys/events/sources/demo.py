@@ -41,6 +41,9 @@ LEAVES_A_BRANCH = 4
 ARRANGEMENTS = 1
 SHELVES_A_LEAF = 5
 
+LEAF_SKEW = 1.0
+ITEM_SKEW = 0.8
+
 MEAN_VIEWS = 5.3
 MOST_VIEWS = 80
 CART_SHARE = 0.125
@@ -131,11 +134,11 @@ def build_shop(settings: DemoSource) -> Shop:
     size = np.diff(bounds)
     leaf = np.repeat(np.arange(leaves), size)
 
-    leaf_weight = rng.permutation(1.0 / (np.arange(leaves) + 2.0) ** 0.7)
+    leaf_weight = rng.permutation(1.0 / (np.arange(leaves) + 2.0) ** LEAF_SKEW)
     ranks = np.empty(n, dtype=np.int64)
     for members in (slice(bounds[number], bounds[number + 1]) for number in range(leaves)):
         ranks[members] = rng.permutation(members.stop - members.start)
-    weight = 1.0 / (ranks + 2.0) ** 0.8
+    weight = 1.0 / (ranks + 2.0) ** ITEM_SKEW
     branch, twig = np.divmod(np.arange(leaves), LEAVES_A_BRANCH)
     companion = np.minimum(branch * LEAVES_A_BRANCH + (twig + 1) % LEAVES_A_BRANCH, leaves - 1)
     leaf_price = rng.lognormal(3.0, 0.8, leaves)
@@ -247,9 +250,7 @@ def _browse(
     return viewed, offsets
 
 
-def _visits(
-    settings: DemoSource, shop: Shop, number: int, starts: np.ndarray, rng: np.random.Generator, day: float
-) -> _Rows:
+def _visits(settings: DemoSource, shop: Shop, number: int, starts: np.ndarray, rng: np.random.Generator, day: float) -> _Rows:
     """All rows of the visits that start at `starts` (milliseconds since 1970-01-01 UTC)."""
     attraction = _Attraction(shop, day)
     visitors = settings.visitors

@@ -17,6 +17,7 @@ HEAD_ROWS = 10_000
 """Rows that types are inferred from."""
 
 _FORMATS = {"csv": "csv", "tsv": "tsv", "parquet": "parquet", "pq": "parquet", "jsonl": "jsonl", "ndjson": "jsonl"}
+_WHAT = {"csv": "CSV", "tsv": "TSV", "parquet": "Parquet", "jsonl": "JSON lines"}
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 
@@ -46,7 +47,7 @@ class RawFile:
 
 
 @contextmanager
-def reading(path: Path, what: str) -> Iterator[None]:
+def reading(path: Path, kind: str) -> Iterator[None]:
     """Turns what goes wrong while `path` is read into a `DataError` that names the file and the fix."""
     try:
         yield
@@ -55,7 +56,7 @@ def reading(path: Path, what: str) -> Iterator[None]:
     except pl.exceptions.NoDataError:
         raise DataError(f"{path} is empty; remove it or fetch it again") from None
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} cannot be read as {what}: {_explain(str(error))}") from None
+        raise DataError(f"{path} cannot be read as {_WHAT[kind]}: {_explain(str(error))}") from None
 
 
 def _explain(message: str) -> str:
@@ -89,7 +90,7 @@ def open_raw(path: Path, source: FilesSource, needed: list[str | int], predicate
         If the file's name does not tell its format and `source.format` does not either.
     """
     kind = file_format(path, source)
-    with reading(path, _WHAT[kind]):
+    with reading(path, kind):
         if not path.is_file():
             raise FileNotFoundError(path)
         if path.stat().st_size == 0:
@@ -99,9 +100,6 @@ def open_raw(path: Path, source: FilesSource, needed: list[str | int], predicate
         if kind == "jsonl":
             return _open_json_lines(path, needed, predicate_columns)
         return _open_delimited(path, kind, source, needed, predicate_columns)
-
-
-_WHAT = {"csv": "CSV", "tsv": "TSV", "parquet": "Parquet", "jsonl": "JSON lines"}
 
 
 def column_name(column: str | int) -> str:
@@ -194,9 +192,7 @@ def _open_json_lines(path: Path, needed: list[str | int], predicate_columns: lis
     malformed = pl.col(LINE).str.json_path_match("$").is_null() | ~pl.col(LINE).str.contains(r"^\s*\{")
     table = lines.with_columns(*fields, malformed.alias(SURPLUS))
     kept = [ROW, *dict.fromkeys([*names, LINE]), SURPLUS]
-    return RawFile(
-        path, table.select(kept), {name: pl.String() for name in names}, {name: inferred[name] for name in names}, "jsonl"
-    )
+    return RawFile(path, table.select(kept), {name: pl.String() for name in names}, {name: inferred[name] for name in names}, "jsonl")
 
 
 def _json_path(key: str) -> str:
