@@ -46,10 +46,11 @@ def _database(uri: str) -> Path | None:
     return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
 
 
-def _shown(uri: str) -> str:
-    """The URI without a password."""
-    parts = urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+def _shown(uri: str, text: str | None = None) -> str:
+    """The URI, or a text in which it stands, without its password."""
+    password = urlsplit(uri).password
+    text = uri if text is None else text
+    return text.replace(f":{password}@", ":***@") if password else text
 
 
 @contextmanager
@@ -64,8 +65,10 @@ def _understood(uri: str) -> Iterator[None]:
     except RecsysError:
         raise
     except (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        raise RegistryError(f"the tracking store {_shown(uri)} cannot be used ({reason}); check tracking.uri and the store behind it") from error
+        reason = _shown(uri, (str(error).strip().splitlines() or [type(error).__name__])[0])[:300]
+        raise RegistryError(
+            f"the tracking store {_shown(uri)} cannot be used ({reason}); check tracking.uri and the store behind it"
+        ) from error
 
 
 def _client(uri: str) -> "MlflowClient":
@@ -333,7 +336,9 @@ def open_store(tracking_uri: str | None, shop: str, experiment: str | None = Non
     """
     uri = store_uri(tracking_uri)
     database = _database(uri)
-    lock = exclusive(database.with_name(f"{database.name}.lock"), f"the tracking store {database}") if database is not None else nullcontext()
+    lock = (
+        exclusive(database.with_name(f"{database.name}.lock"), f"the tracking store {database}") if database is not None else nullcontext()
+    )
     with lock:
         with _understood(uri):
             artifacts = None
@@ -347,6 +352,8 @@ def open_store(tracking_uri: str | None, shop: str, experiment: str | None = Non
             name = experiment or shop
             known = client.get_experiment_by_name(name)
             if known is not None and known.lifecycle_stage == "deleted":
-                raise RegistryError(f"the experiment {name!r} was deleted in {_shown(uri)}; restore it, or choose another tracking.experiment")
+                raise RegistryError(
+                    f"the experiment {name!r} was deleted in {_shown(uri)}; restore it, or choose another tracking.experiment"
+                )
             found = known.experiment_id if known is not None else client.create_experiment(name, artifact_location=artifacts)
         yield Store(client, uri, found, shop)

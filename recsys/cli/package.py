@@ -14,7 +14,9 @@ def package(
     metrics: Annotated[Path, typer.Option(help="The champion's test metrics (metrics.json).")],
     package: Annotated[Path, typer.Option(help="The package folder to write.")],
     parity: Annotated[Path, typer.Option(help="Where to write what was compared (parity.json).")],
-    settings: Annotated[str, typer.Option(help="JSON with shop, evaluation, serve and the hashes of split, data and configuration.")] = "{}",
+    settings: Annotated[
+        str, typer.Option(help="JSON with shop, evaluation, serve and the hashes of split, data and configuration.")
+    ] = "{}",
 ) -> None:
     """Build the package, open it through MLflow and compare it with the fitted model."""
     from recsys.serving.package import build_package

@@ -7,7 +7,9 @@ import typer
 
 def serve(
     settings: Annotated[str, typer.Option(help="JSON with shop, tracking and serve.")] = "{}",
-    model: Annotated[str | None, typer.Option(help="A package folder or an MLflow model URI; without it serve.model, or the champion.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A package folder or an MLflow model URI; without it serve.model, or the champion.")
+    ] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="The MLflow store; without it tracking.uri.")] = None,
     shop: Annotated[str | None, typer.Option(help="The shop whose champion is served; without it the one in the settings.")] = None,
     port: Annotated[int | None, typer.Option(help="The port; 0 takes any free one. Without it serve.port.")] = None,

@@ -33,7 +33,9 @@ def read_package(package: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         raise PackageError(f"{path} cannot be read as a manifest; build the package again") from None
     if manifest.get("format") != PACKAGE_FORMAT:
-        raise PackageError(f"{path} has the format {manifest.get('format')!r}; this version reads {PACKAGE_FORMAT}, so build the package again")
+        raise PackageError(
+            f"{path} has the format {manifest.get('format')!r}; this version reads {PACKAGE_FORMAT}, so build the package again"
+        )
     found = folder_digests(package, leave_out=(MANIFEST, *_ADDED_ON_DOWNLOAD))
     for name in sorted(expected.keys() | found.keys()):
         if name not in found:

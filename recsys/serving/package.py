@@ -87,7 +87,9 @@ def build_package(export: Path, items: Path, package: Path, settings: StageSetti
     description = read_export(export)
     vocabulary = pl.read_parquet(items, columns=["index", "item_id", "support"]).sort("index")
     if vocabulary.height != description["items"]:
-        raise PackageError(f"{items} holds {vocabulary.height} items, the exported model {description['items']}; export the model of this window")
+        raise PackageError(
+            f"{items} holds {vocabulary.height} items, the exported model {description['items']}; export the model of this window"
+        )
     if description["exclude_session_items"] != settings.evaluation.exclude_session_items:
         raise PackageError(f"{export} was written for the other setting of evaluation.exclude_session_items; run `recsys export` again")
     id_type = id_type_of(vocabulary["item_id"])
@@ -104,7 +106,9 @@ def build_package(export: Path, items: Path, package: Path, settings: StageSetti
                 shutil.copyfile(export / name, work / "model" / name)
             artifacts["model"] = str(work / "model")
         (work / "model.py").write_text(_ENTRY, encoding="utf-8")
-        _save_model(folder, work / "model.py", artifacts, _copy_code(description, work / "code"), description["runtime"], id_type, vocabulary)
+        _save_model(
+            folder, work / "model.py", artifacts, _copy_code(description, work / "code"), description["runtime"], id_type, vocabulary
+        )
         manifest = {
             "format": PACKAGE_FORMAT,
             "family": description["family"],

@@ -69,7 +69,9 @@ def trained_before(test: Path) -> int | None:
     return int(starts.min()) if len(starts) else None
 
 
-def _judge(new: np.ndarray, old: np.ndarray, sessions: np.ndarray, where: str, version: str, margin: float, chosen: EvaluationSettings) -> Decision:
+def _judge(
+    new: np.ndarray, old: np.ndarray, sessions: np.ndarray, where: str, version: str, margin: float, chosen: EvaluationSettings
+) -> Decision:
     gap = paired_difference(new, old, sessions, chosen.bootstrap, chosen.confidence)
     figures = f"{gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f}) against the champion, version {version}"
     text = f"{chosen.metric} on {where}: {figures}"
@@ -124,11 +126,13 @@ def decide(
         return Decision(True, "this package is the champion already")
     if new.split_hash is not None and new.split_hash == champion.split_hash:
         try:
+            if not new.ranks or not champion.ranks:
+                raise DataError("one of them has none")
             new_values, sessions = read_gains(new.ranks, evaluation.metric)
             old_values, old_sessions = read_gains(champion.ranks, evaluation.metric)
             if not np.array_equal(sessions, old_sessions):
                 raise DataError("their validation ranks belong to different predictions")
-        except (RecsysError, IndexError, OSError, pl.exceptions.PolarsError) as error:
+        except (RecsysError, OSError, pl.exceptions.PolarsError) as error:
             return _not_comparable(f"validation ranks cannot be compared ({error})", champion, promotion)
         return _judge(new_values, old_values, sessions, "validation", champion.version, promotion.margin, evaluation)
     if window is None:

@@ -81,7 +81,9 @@ class Recommender:
             raise PackageError(f"{package} is no package: it has no manifest.json")
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if manifest.get("format") != PACKAGE_FORMAT:
-            raise PackageError(f"{path} has the format {manifest.get('format')!r}; this version reads {PACKAGE_FORMAT}, so build the package again")
+            raise PackageError(
+                f"{path} has the format {manifest.get('format')!r}; this version reads {PACKAGE_FORMAT}, so build the package again"
+            )
         artifacts = package / "artifacts"
         items = pl.read_parquet(artifacts / "items.parquet")
         runtime = import_module(f"recsys.serving.{manifest['runtime']}_runtime")

@@ -61,7 +61,9 @@ def take_port(host: str, port: int) -> socket.socket:
     except (socket.gaierror, OSError) as error:
         listener.close()
         if isinstance(error, socket.gaierror) or error.errno == 99:
-            raise ConfigurationError(f"serve.host: {host!r} is no address of this machine; use 127.0.0.1, or 0.0.0.0 behind a gateway") from None
+            raise ConfigurationError(
+                f"serve.host: {host!r} is no address of this machine; use 127.0.0.1, or 0.0.0.0 behind a gateway"
+            ) from None
         raise BusyError(f"port {port} of {host} is already in use; choose another with serve.port, or stop what listens there") from None
     listener.set_inheritable(True)
     return listener
@@ -88,7 +90,9 @@ def serve_package(package: Path, settings: ServeSettings, port: int | None = Non
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{listener.getsockname()[1]}"
     options: dict[str, Any] = {"loop": "uvloop", "http": "httptools", "log_level": "warning", "access_log": False}
-    line = f"{READY} the {manifest['family']} model of {manifest['shop']} on {url} (Ctrl-C stops it); try: {_example(package, manifest, url)}"
+    line = (
+        f"{READY} the {manifest['family']} model of {manifest['shop']} on {url} (Ctrl-C stops it); try: {_example(package, manifest, url)}"
+    )
     if settings.workers == 1:
         from recsys.serving.app import build_app
 

@@ -263,9 +263,15 @@ def smoke_test(package: Path, test: Path, items: Path, settings: StageSettings) 
         reply = server.invoke({"dataframe_records": [{"session": [unknown]}, {"session": [unknown, *sessions[0]]}]})
         popular = model.predict(pd.DataFrame({"session": [[], sessions[0]]}))
         check("unknown items are skipped", reply.status, reply.status == 200 and _same(reply.content, popular))
-        check("without known items, popular ones", reply.status, reply.status == 200 and reply.content["predictions"][0]["fallback"] == POPULAR)
+        check(
+            "without known items, popular ones",
+            reply.status,
+            reply.status == 200 and reply.content["predictions"][0]["fallback"] == POPULAR,
+        )
         longest = server.invoke({"dataframe_records": [{"session": (sessions[0] * 10_000)[:10_000]}], "params": {"k": LARGEST_K}})
-        check("a session of 10,000 clicks", longest.status, longest.status == (200 if limits.max_body_bytes >= 1_000_000 else longest.status))
+        check(
+            "a session of 10,000 clicks", longest.status, longest.status == (200 if limits.max_body_bytes >= 1_000_000 else longest.status)
+        )
 
         for name, (status, method, body, headers) in broken_requests(sessions[0], limits).items():
             reply = server.send(method, "/invocations", body, headers)

@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from recsys.errors import PackageError
+from recsys.serving.export import check_scorer
+from recsys.serving.onnx_graph import build_graph, reorder_gates, write_graph
+from recsys.serving.onnx_runtime import OnnxScorer
+from tests.serving.conftest import random_gru4rec
+
+
+def exported(model, exclude: bool, folder: Path, **options) -> OnnxScorer:
+    write_graph(build_graph(model.arrays(), exclude), folder / "session.onnx", **options)
+    return OnnxScorer(folder / "session.onnx")
+
+
+@pytest.mark.parametrize("exclude", [False, True], ids=["keep", "exclude"])
+@pytest.mark.parametrize("layers", [[8], [6, 10]], ids=["one layer", "two layers"])
+def test_the_graph_answers_as_the_model_over_batches_and_lengths(layers: list[int], exclude: bool, tmp_path: Path) -> None:
+    model = random_gru4rec(layers)
+    check_scorer(exported(model, exclude, tmp_path), model, exclude, longest=30)
+
+
+def test_the_reset_gate_is_applied_after_the_product(tmp_path: Path) -> None:
+    graph = build_graph(random_gru4rec([6, 10]).arrays(), False).graph
+    gates = [node for node in graph.node if node.op_type == "GRU"]
+    assert len(gates) == 2
+    for node in gates:
+        assert onnx.helper.get_node_attr_value(node, "linear_before_reset") == 1
+
+
+@pytest.mark.parametrize("fault", ["linear_before_reset", "gate order", "biases"])
+def test_the_check_finds_the_faults_it_is_there_for(fault: str, tmp_path: Path) -> None:
+    model = random_gru4rec([8])
+    arrays = model.arrays()
+    if fault == "gate order":
+        arrays |= {name: reorder_gates(array) for name, array in arrays.items() if name.startswith(("weight_", "bias_"))}
+    if fault == "biases":
+        arrays["bias_hidden.0"] = np.zeros_like(arrays["bias_hidden.0"])
+    graph = build_graph(arrays, False)
+    if fault == "linear_before_reset":
+        for node in graph.graph.node:
+            if node.op_type == "GRU":
+                next(attribute for attribute in node.attribute if attribute.name == "linear_before_reset").i = 0
+    write_graph(graph, tmp_path / "session.onnx")
+    with pytest.raises(PackageError, match="differ"):
+        check_scorer(OnnxScorer(tmp_path / "session.onnx"), model, False, longest=10)
+
+
+def test_padding_excludes_no_item(tmp_path: Path) -> None:
+    scorer = exported(random_gru4rec([8]), True, tmp_path)
+    indices, scores = scorer.top([[5], [7, 8, 9]], 60)
+    listed = [set(row[np.isfinite(values)].tolist()) for row, values in zip(indices, scores, strict=True)]
+    assert listed[0] == set(range(60)) - {5}  # item 0 is what the row is padded with
+    assert listed[1] == set(range(60)) - {7, 8, 9}
+
+
+def test_more_items_than_there_are_gives_them_all(tmp_path: Path) -> None:
+    indices, scores = exported(random_gru4rec([8]), False, tmp_path).top([[1]], 1000)
+    assert indices.shape == scores.shape == (1, 60)
+
+
+def test_ties_go_to_the_smaller_index(tmp_path: Path) -> None:
+    model = random_gru4rec([8])
+    arrays = model.arrays()
+    arrays["item_table"][:], arrays["item_bias"][:] = 1.0, 0.5
+    model.set_arrays(arrays)
+    indices, _ = exported(model, False, tmp_path).top([[3, 4]], 5)
+    assert indices.tolist() == [[0, 1, 2, 3, 4]]
+
+
+def test_a_large_model_keeps_its_arrays_in_a_file_of_their_own(tmp_path: Path) -> None:
+    model = random_gru4rec([8])
+    scorer = exported(model, False, tmp_path, largest=1_000)
+    assert {path.name for path in tmp_path.iterdir()} == {"session.onnx", "session.onnx.data"}
+    check_scorer(scorer, model, False, longest=5)
+
+
+def test_a_model_without_an_array_is_refused() -> None:
+    arrays = random_gru4rec([8]).arrays()
+    del arrays["bias_hidden.0"]
+    with pytest.raises(PackageError, match=r"bias_hidden\.0"):
+        build_graph(arrays, False)
