@@ -1,5 +1,7 @@
 """What an event log is once it has been read, and which rows are refused, with the reason each is given."""
 
+# ruff: noqa: D102  A rule's name says what must hold, and REASONS says it again for the user.
+
 import datetime as dt
 
 import dataframely as dy

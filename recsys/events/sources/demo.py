@@ -1,9 +1,10 @@
 """The demo shop: a seeded generator of an event log, in time order, of any size.
 
-The shop sells items in the leaves of a small category tree. In every leaf the items stand on shelves, once by brand, once by style, once by
-occasion and once by price class: four arrangements of the same items. A visit has an intent, which is one of the arrangements and a
-direction, and moves from item to item along the shelf that the present item stands on. One click therefore leaves four shelves and two
-directions open and the next clicks narrow them down: the process is sequential, and no table of followers of single items says all of it.
+The shop sells items in the leaves of a small category tree. Each leaf keeps its items on shelves, and every leaf goes with another one of
+its branch. A visitor follows two trails: one along a shelf of a leaf they like, up or down in steps, and one along a shelf of the leaf that
+goes with it; they cross over from one trail to the other again and again, and each trail goes on from where it was left. What comes next
+therefore follows from the last item only where the visitor stays on its trail; otherwise it follows from an earlier item and from the
+direction, which takes several clicks to tell. No table of followers of single items says all of that.
 """
 
 from collections.abc import Iterator
@@ -38,11 +39,10 @@ CHUNK_EVENTS = 1_000_000
 
 LEAF_ITEMS = 125
 LEAVES_A_BRANCH = 4
-ARRANGEMENTS = 1
 SHELVES_A_LEAF = 5
 
-LEAF_SKEW = 1.0
-ITEM_SKEW = 0.8
+LEAF_SKEW = 1.1
+ITEM_SKEW = 1.0
 
 MEAN_VIEWS = 5.3
 MOST_VIEWS = 80
@@ -52,10 +52,10 @@ LATE_SHARE = 0.005
 DUPLICATE_SHARE = 0.005
 ROWS_A_BROKEN_ONE = 20_000
 
-# What a visitor does at each click; the rest of the time the path is followed.
-CROSSING = 0.5
+# At each click a visitor crosses over to the other trail, or goes on with the present one; either way they may step off the path.
+CROSSING = 0.62
 OFF_THE_PATH = 0.10
-UPWARDS = 0.7
+UPWARDS = 0.85
 # How far along the shelf, 1 step to 8; nearer is likelier.
 STEPS = np.repeat(np.arange(1, 9, dtype=np.int64), [16, 13, 10, 8, 6, 5, 3, 3])
 TASTES = np.cumsum([0.55, 0.25, 0.12])
@@ -87,10 +87,12 @@ class Shop:
         Leaf l holds the items `bounds[l]:bounds[l + 1]`.
     leaf_share : float64 [leaves]
         Cumulated attractiveness of the leaves, ending in 1.
-    member : int32 [arrangements * N]
-        The items in the order of each arrangement's shelves.
-    place : int32 [arrangements * N]
-        Where each item stands in `member`, within its arrangement.
+    member : int32 [N]
+        The items in the order of the shelves.
+    place : int32 [N]
+        Where each item stands in `member`.
+    companion : int64 [leaves]
+        The leaf that goes with each leaf.
     """
 
     ids: np.ndarray
@@ -144,12 +146,9 @@ def build_shop(settings: DemoSource) -> Shop:
     leaf_price = rng.lognormal(3.0, 0.8, leaves)
     price = np.round(np.maximum(leaf_price[leaf] * rng.lognormal(0.0, 0.4, n), 0.5), 2)
 
-    member = np.empty((ARRANGEMENTS, n), dtype=np.int32)
-    place = np.empty((ARRANGEMENTS, n), dtype=np.int32)
-    for arrangement in range(ARRANGEMENTS):
-        order = np.lexsort((rng.random(n), leaf))
-        member[arrangement] = order
-        place[arrangement, order] = np.arange(n, dtype=np.int32)
+    member = np.lexsort((rng.random(n), leaf)).astype(np.int32)
+    place = np.empty(n, dtype=np.int32)
+    place[member] = np.arange(n, dtype=np.int32)
     return Shop(
         ids=10_000 + rng.permutation(n).astype(np.int64) * 31 + rng.integers(0, 31, n),
         price=price,
@@ -159,8 +158,8 @@ def build_shop(settings: DemoSource) -> Shop:
         swing=np.abs(rng.normal(0.0, 0.7, n)),
         bounds=bounds,
         leaf_share=np.cumsum(leaf_weight) / leaf_weight.sum(),
-        member=member.ravel(),
-        place=place.ravel(),
+        member=member,
+        place=place,
         companion=companion,
     )
 
@@ -199,18 +198,17 @@ def _shelf(shop: Shop, leaf: np.ndarray, shelf: np.ndarray) -> tuple[np.ndarray,
 
 
 def _along_the_shelf(
-    shop: Shop, attraction: _Attraction, item: np.ndarray, leaf: np.ndarray, intent: np.ndarray, up: np.ndarray, rng: np.random.Generator
+    shop: Shop, attraction: _Attraction, item: np.ndarray, leaf: np.ndarray, up: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """The next item on the shelf; of two that are looked at, the more attractive one."""
-    row = intent * len(shop.ids)
-    place = shop.place[row + item].astype(np.int64)
+    """The next item on the shelf, which is a ring; of two that are looked at, the more attractive one."""
+    place = shop.place[item].astype(np.int64)
     size = shop.bounds[leaf + 1] - shop.bounds[leaf]
     first, length = _shelf(shop, leaf, (place - shop.bounds[leaf]) * SHELVES_A_LEAF // size)
     direction = np.where(up, 1, -1)
     looked_at = []
     for _ in range(2):
         step = direction * (1 + (STEPS[rng.integers(0, len(STEPS), len(item))] - 1) % (length - 1))
-        looked_at.append(shop.member[row + first + (place - first + step) % length].astype(np.int64))
+        looked_at.append(shop.member[first + (place - first + step) % length].astype(np.int64))
     one, other = looked_at
     return np.where(attraction.weight[one] >= attraction.weight[other], one, other)
 
@@ -230,7 +228,6 @@ def _browse(
     # The trail that is not being followed: an item of the leaf that goes with the first one, not yet looked at.
     other_leaf = shop.companion[leaf]
     other = np.full(visits, -1)
-    intent = rng.integers(0, ARRANGEMENTS, visits)
     up = rng.random(visits) < UPWARDS
     viewed[offsets[:-1]] = item
     # The longest visits stand first, so that those still going on are always the first `active`.
@@ -239,18 +236,18 @@ def _browse(
         crossing = rng.random(active) < CROSSING
         item, other = np.where(crossing, other[:active], item[:active]), np.where(crossing, item[:active], other[:active])
         leaf, other_leaf = np.where(crossing, other_leaf[:active], leaf[:active]), np.where(crossing, leaf[:active], other_leaf[:active])
-        intent, up = intent[:active], up[:active]
+        up = up[:active]
         anywhere = (item < 0) | (rng.random(active) < OFF_THE_PATH)
         following = np.empty(active, dtype=np.int64)
         here = np.flatnonzero(~anywhere)
-        following[here] = _along_the_shelf(shop, attraction, item[here], leaf[here], intent[here], up[here], rng)
+        following[here] = _along_the_shelf(shop, attraction, item[here], leaf[here], up[here], rng)
         following[anywhere] = attraction.draw(leaf[anywhere], rng)
         item = following
         viewed[offsets[:active] + number] = item
     return viewed, offsets
 
 
-def _visits(settings: DemoSource, shop: Shop, number: int, starts: np.ndarray, rng: np.random.Generator, day: float) -> _Rows:
+def _visits(settings: DemoSource, shop: Shop, starts: np.ndarray, rng: np.random.Generator, day: float) -> _Rows:
     """All rows of the visits that start at `starts` (milliseconds since 1970-01-01 UTC)."""
     attraction = _Attraction(shop, day)
     visitors = settings.visitors
@@ -353,7 +350,7 @@ def generate(settings: DemoSource) -> Iterator[tuple[int, pl.DataFrame]]:
             rng = np.random.default_rng([settings.seed, number])
             count = round(visits * high) - round(visits * low)
             starts = START_MS + np.interp(low + (high - low) * rng.random(count), share, hour_starts).astype(np.int64)
-            rows = _visits(settings, shop, number, starts, rng, (begin + stop) / 2 / DAY_MS)
+            rows = _visits(settings, shop, starts, rng, (begin + stop) / 2 / DAY_MS)
             if waiting is not None:
                 rows = _Rows.join([waiting, rows])
             rows = rows.take(np.argsort(rows.written, kind="stable"))
