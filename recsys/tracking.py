@@ -139,7 +139,7 @@ def champion_uri(tracking_uri: str | None, shop: str) -> str:
     found = resolve_champion(tracking_uri, shop)
     if found is None:
         raise RegistryError(
-            f"{registered_name(shop)} has no champion in {_shown(store_uri(tracking_uri))}; run the pipeline first, or name a package folder"
+            f"{registered_name(shop)} has no champion in {_shown(store_uri(tracking_uri))}; run the pipeline first, or name a package"
         )
     return found
 

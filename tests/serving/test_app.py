@@ -170,14 +170,18 @@ def test_a_server_on_a_broken_package_says_why_it_does_not_start(shop: Shop, tmp
         pass
 
 
-def test_ctrl_c_ends_the_server_quietly(shop: Shop) -> None:
-    command = [sys.executable, "-m", "recsys", "serve", "--model", str(shop.package), "--port", "0"]
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_ends_the_server_quietly(workers: int, shop: Shop) -> None:
+    settings = json.dumps({"serve": {"workers": workers}})
+    command = [sys.executable, "-m", "recsys", "serve", "--model", str(shop.package), "--port", "0", "--settings", settings]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
         assert line.startswith("Serving the gru4rec model of tiny on http://127.0.0.1:")
         example = line.split("try: curl ")[1]
         assert json.loads(example.split("-d '")[1].rstrip().rstrip("'")) == {"dataframe_records": [{"session": IDS[:2]}]}
+        port = int(line.split("127.0.0.1:")[1].split()[0])
+        assert Server("127.0.0.1", port).invoke({"inputs": [{"session": IDS[:2]}]}).status == 200
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     finally:

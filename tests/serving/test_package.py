@@ -33,7 +33,7 @@ class WithoutTraining(PathFinder):
         return super().find_spec(name, path, target)
 
 sys.meta_path = [WithoutTraining if finder is PathFinder else finder for finder in sys.meta_path]
-sys.meta_path = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "") + getattr(finder, "__name__", "")]
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
 assert importlib.util.find_spec("recsys") is None, "the project can be imported from outside the package"
 
 import json, logging
