@@ -290,18 +290,20 @@ def train_epoch(
     settings: LossSettings,
     sessions: Sequence[Sequence[int]],
     samples: Sequence[np.ndarray],
+    masks: Sequence[Masks] | None = None,
 ) -> list[float]:
-    """One epoch without dropout; `samples` holds the sampled negatives of each step. Returns the loss of each step."""
+    """One epoch; `samples` and `masks` hold the sampled negatives and the dropout of each step. Returns the loss of each step."""
     lane_state = weights.zero_state(settings.batch_size)  # per layer [B, U]
     losses = []
-    for step, step_samples in zip(schedule(sessions, settings.batch_size), samples, strict=True):
+    steps = schedule(sessions, settings.batch_size)
+    for step, step_samples, step_masks in zip(steps, samples, masks or [None] * len(steps), strict=True):
         for lane, fresh in zip(step.lanes, step.fresh, strict=True):
             if fresh:
                 for layer_state in lane_state:
                     layer_state[lane] = 0.0
         state = [layer_state[step.lanes] for layer_state in lane_state]  # per layer [b, U]
         loss, following = train_step(
-            weights, optimizer, settings, np.array(step.inputs), np.array(step.targets), np.asarray(step_samples), state
+            weights, optimizer, settings, np.array(step.inputs), np.array(step.targets), np.asarray(step_samples), state, step_masks
         )
         for layer_state, layer_following in zip(lane_state, following, strict=True):
             layer_state[step.lanes] = layer_following
@@ -310,7 +312,10 @@ def train_epoch(
 
 
 def session_scores(weights: Weights, items: Sequence[int]) -> np.ndarray:
-    """Scores [items] of what follows `items`: from a state of zero, without dropout, ELU or log-popularity correction."""
+    """Scores [items] of what follows `items`: from a state of zero, without dropout, ELU or log-popularity correction.
+
+    Without any click yet, it is the bias that decides.
+    """
     state = weights.zero_state(1)
     for item in items:
         state = forward(weights, np.array([item]), state)
