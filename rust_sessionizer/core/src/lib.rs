@@ -3,6 +3,7 @@
 //! The crate knows nothing of Python or Arrow. Every function gives the same answer for any number of threads; those
 //! that work in parallel use the rayon pool they are called in (see [`with_threads`]).
 
+mod buckets;
 mod encode;
 mod error;
 mod filter;
@@ -12,6 +13,7 @@ mod partition;
 mod pool;
 mod schedule;
 mod sessions;
+mod stream;
 mod times;
 
 pub use encode::{ByteColumn, Encoded, encode_bytes, encode_integers, factorize_bytes, factorize_integers};

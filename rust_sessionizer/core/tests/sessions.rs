@@ -1,0 +1,176 @@
+//! The fast paths against a slow, obvious one.
+
+use proptest::prelude::*;
+use sessionizer_core::{Error, Events, Sessions, sessionize, with_threads};
+
+#[derive(Clone, Debug)]
+struct Log {
+    keys: Vec<i64>,
+    times: Vec<i64>,
+    items: Vec<u8>,
+    keep: Option<Vec<bool>>,
+    gap: Option<u64>,
+    drop_repeats: bool,
+}
+
+impl Log {
+    fn fast(&self, threads: usize) -> Result<Sessions, Error> {
+        let same = |a: u32, b: u32| self.items[a as usize] == self.items[b as usize];
+        let events = Events {
+            keys: &self.keys,
+            times: &self.times,
+            gap: self.gap,
+            keep: self.keep.as_deref(),
+            drop_repeats: if self.drop_repeats { Some(&same) } else { None },
+        };
+        with_threads(Some(threads), || sessionize(&events)).and_then(|result| result)
+    }
+
+    fn slow(&self) -> Sessions {
+        let mut rows: Vec<usize> = (0..self.keys.len()).collect();
+        rows.sort_by_key(|&row| (self.keys[row], self.times[row], row));
+        let mut sessions: Vec<Vec<usize>> = Vec::new();
+        for (place, &row) in rows.iter().enumerate() {
+            let goes_on = place > 0 && {
+                let before = rows[place - 1];
+                let pause = i128::from(self.times[row]) - i128::from(self.times[before]);
+                self.keys[before] == self.keys[row] && self.gap.is_none_or(|gap| pause <= i128::from(gap))
+            };
+            if !goes_on {
+                sessions.push(Vec::new());
+            }
+            sessions.last_mut().into_iter().for_each(|session| session.push(row));
+        }
+        for session in &mut sessions {
+            session.retain(|&row| self.keep.as_ref().is_none_or(|keep| keep[row]));
+            if self.drop_repeats {
+                session.dedup_by_key(|row| self.items[*row]);
+            }
+        }
+        sessions.retain(|session| !session.is_empty());
+        sessions.sort_by_key(|session| (self.times[session[0]], session[0]));
+        let narrow = |row: &usize| u32::try_from(*row).unwrap_or(u32::MAX);
+        let mut slow = Sessions { offsets: vec![0], ..Sessions::default() };
+        for session in &sessions {
+            slow.heads.push(narrow(&session[0]));
+            slow.rows.extend(session.iter().map(narrow));
+            slow.offsets.push(i64::try_from(slow.rows.len()).unwrap_or(0));
+        }
+        slow
+    }
+}
+
+fn logs() -> impl Strategy<Value = Log> {
+    let key = prop_oneof![0_i64..4, any::<i64>(), Just(i64::MIN), Just(i64::MAX)];
+    let time = prop_oneof![4 => 0_i64..40, 1 => any::<i64>(), 1 => Just(i64::MIN), 1 => Just(i64::MAX)];
+    let near = prop::collection::vec((key.clone(), 0_i64..40, 0_u8..3, any::<bool>()), 0..80);
+    let far = prop::collection::vec((key, time, 0_u8..3, any::<bool>()), 0..80);
+    let gap = prop_oneof![
+        Just(None),
+        (0_u64..12).prop_map(Some),
+        Just(Some(u64::MAX)),
+        Just(Some(1 << 63)),
+        Just(Some(3_155_760_000_000)),
+    ];
+    (prop_oneof![near, far], gap, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(mut events, gap, ordered, keeps, drop_repeats)| {
+            if ordered {
+                events.sort_by_key(|event| event.1);
+            }
+            Log {
+                keys: events.iter().map(|event| event.0).collect(),
+                times: events.iter().map(|event| event.1).collect(),
+                items: events.iter().map(|event| event.2).collect(),
+                keep: keeps.then(|| events.iter().map(|event| event.3).collect()),
+                gap,
+                drop_repeats,
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #[test]
+    fn short_logs_agree_with_the_slow_one(log in logs()) {
+        prop_assert_eq!(log.fast(1), Ok(log.slow()));
+        prop_assert_eq!(log.fast(3), Ok(log.slow()));
+    }
+}
+
+/// Numbers that look random, the same every time.
+fn noise(seed: u64) -> impl FnMut(u64) -> i64 {
+    let mut state = seed;
+    move |below| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        i64::try_from((state >> 33) % below).unwrap_or(0)
+    }
+}
+
+/// Long enough for several threads, several buckets and a table of visitors that is built anew.
+fn long_log(ordered: bool, pace: u64, gap: Option<u64>, drops: bool) -> Log {
+    let mut next = noise(7);
+    let rows = 200_000;
+    let mut time = -1_000_000;
+    let mut log = Log { keys: vec![], times: vec![], items: vec![], keep: None, gap, drop_repeats: drops };
+    let mut keep = Vec::new();
+    for _ in 0..rows {
+        time = if ordered { time + next(pace) } else { next(pace * rows) };
+        log.keys.push(if next(3) == 0 { next(500) } else { next(90_000) * 1_000_003 });
+        log.times.push(time);
+        log.items.push(u8::try_from(next(3)).unwrap_or(0));
+        keep.push(next(4) > 0);
+    }
+    log.keep = drops.then_some(keep);
+    log
+}
+
+#[test]
+fn long_logs_agree_with_the_slow_one_for_any_number_of_threads() {
+    for ordered in [true, false] {
+        for (pace, gap) in [(1_000, Some(100_000)), (1_000, Some(7_000_000)), (2, Some(150_000)), (3, None)] {
+            for drops in [false, true] {
+                let log = long_log(ordered, pace, gap, drops);
+                let slow = log.slow();
+                for threads in [1, 2, 5] {
+                    assert!(log.fast(threads).as_ref() == Ok(&slow), "{ordered} {pace} {gap:?} {drops} {threads}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn one_visitor_with_everything_and_everyone_with_one_event() {
+    let rows = 300_000;
+    let mut log = long_log(false, 1_000, Some(2_000), false);
+    log.keys = vec![-1; log.keys.len()];
+    assert_eq!(log.fast(2), Ok(log.slow()));
+    log.times = (0..).take(log.keys.len()).collect();
+    assert_eq!(log.fast(2), Ok(log.slow()));
+    log.keys = (0..rows).collect();
+    log.times = vec![5; log.keys.len()];
+    log.items = vec![0; log.keys.len()];
+    assert_eq!(log.fast(2).map(|found| found.heads.len()), Ok(log.keys.len()));
+}
+
+#[test]
+fn the_gap_itself_does_not_end_a_session() {
+    let log = |gap| Log {
+        keys: vec![1; 3],
+        times: vec![0, 10, 21],
+        items: vec![0; 3],
+        keep: None,
+        gap: Some(gap),
+        drop_repeats: false,
+    };
+    assert_eq!(log(10).fast(1).map(|found| found.offsets), Ok(vec![0, 2, 3]));
+    assert_eq!(log(9).fast(1).map(|found| found.offsets), Ok(vec![0, 1, 2, 3]));
+}
+
+#[test]
+fn columns_of_different_lengths_are_refused() {
+    let mut log = long_log(true, 2, None, false);
+    log.times.pop();
+    assert!(matches!(log.fast(1), Err(Error::ColumnLength { .. })));
+}
