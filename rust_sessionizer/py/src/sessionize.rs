@@ -110,7 +110,7 @@ impl Request<'_> {
             keep: keep.as_deref(),
             drop_repeats: if self.drop_repeats { Some(&same) } else { None },
         })?;
-        let firsts = found.first_rows();
+        let firsts = found.heads;
         let offsets = OffsetBuffer::new(ScalarBuffer::from(found.offsets));
         let listed = |values| list(&offsets, values);
 
