@@ -9,7 +9,7 @@ import numpy as np
 
 from recsys.errors import PackageError
 from recsys.files import folder_digests, read_json, whole_folder, write_json
-from recsys.models.interface import Model
+from recsys.models.interface import Model, read_manifest
 from recsys.models.registry import load_model
 from recsys.serving.recommender import LARGEST_K, Scorer
 from recsys.serving.settings import StageSettings
@@ -75,8 +75,8 @@ def export_model(model_folder: Path, output: Path, settings: StageSettings) -> d
             write_graph(build_graph(model.arrays(), exclude), folder / "session.onnx")
             check_scorer(OnnxScorer(folder / "session.onnx"), model, exclude, settings.serve.max_session_length)
         else:
-            for file in sorted(model_folder.iterdir()):
-                shutil.copy2(file, folder / file.name)
+            for name in ("manifest.json", *read_manifest(model_folder)["files"]):
+                shutil.copyfile(model_folder / name, folder / name)
         description = {
             "family": model.family,
             "runtime": runtime,

@@ -9,8 +9,8 @@ from recsys.serving.recommender import PACKAGE_FORMAT
 
 MANIFEST = "manifest.json"
 
-_ADDED_ON_DOWNLOAD = ("registered_model_meta",)
-"""Files the registry's client lays into a folder it hands out."""
+_MARKS = ("registered_model_meta", ".snakemake_timestamp")
+"""Files that the registry's client and the workflow lay into a folder they hand on; nothing reads them."""
 
 _CHANGES_WITH_EVERY_BUILD = ("model_uuid", "utc_time_created", "run_id", "model_id", "artifact_path")
 """Keys of MLflow's own `MLmodel` file that say when and where it was written, not what it is."""
@@ -36,7 +36,7 @@ def read_package(package: Path) -> dict[str, Any]:
         raise PackageError(
             f"{path} has the format {manifest.get('format')!r}; this version reads {PACKAGE_FORMAT}, so build the package again"
         )
-    found = folder_digests(package, leave_out=(MANIFEST, *_ADDED_ON_DOWNLOAD))
+    found = folder_digests(package, leave_out=(MANIFEST, *_MARKS))
     for name in sorted(expected.keys() | found.keys()):
         if name not in found:
             raise PackageError(f"{package / name} is missing; build the package again")

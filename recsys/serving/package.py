@@ -120,7 +120,7 @@ def build_package(export: Path, items: Path, package: Path, settings: StageSetti
             "id_type": id_type,
             "exclude_session_items": settings.evaluation.exclude_session_items,
             "max_session_length": settings.serve.max_session_length,
-            "hashes": settings.hashes,
+            "hashes": settings.data_hashes,
             "files": folder_digests(folder),
         }
         write_json(folder / MANIFEST, manifest)

@@ -32,6 +32,11 @@ class StageSettings(BaseModel):
         return f"session-recommender-{self.shop}"
 
     @property
+    def data_hashes(self) -> dict[str, str]:
+        """The hashes that were given of what a package was made from, by name; a change of the port, say, makes no other package."""
+        return {name: value for name, value in self.hashes.items() if name != "configuration_hash"}
+
+    @property
     def hashes(self) -> dict[str, str]:
         """The hashes that were given, by name."""
         names = ("split_hash", "split_settings_hash", "data_hash", "configuration_hash")

@@ -142,6 +142,12 @@ def test_an_altered_package_is_refused(change: str, shop: Shop, tmp_path: Path) 
 def test_two_builds_are_the_same_package(shop: Shop, tmp_path: Path) -> None:
     build_package(shop.export, shop.items, tmp_path / "again", shop.settings)
     assert package_digest(tmp_path / "again") == package_digest(shop.package)
+    # What the workflow leaves in a folder, and a change of the configuration that is none of the package, change nothing.
+    (tmp_path / "again" / ".snakemake_timestamp").touch()
+    assert package_digest(tmp_path / "again") == package_digest(shop.package)
+    elsewhere = shop.settings.model_copy(update={"configuration_hash": "another"})
+    build_package(shop.export, shop.items, tmp_path / "again", elsewhere)
+    assert package_digest(tmp_path / "again") == package_digest(shop.package)
     other = shop.settings.model_copy(update={"split_hash": "another"})
     build_package(shop.export, shop.items, tmp_path / "other", other)
     assert package_digest(tmp_path / "other") != package_digest(shop.package)
