@@ -58,23 +58,3 @@ def record_owner() -> None:
 def forget_owner() -> None:
     """Remove the note."""
     OWNER.unlink(missing_ok=True)
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-
-
-def use_threads(threads: int) -> None:
-    """Give torch its threads, and the process habits that suit it; to be called before torch is imported elsewhere.
-
-    Threads that wait sleep instead of spinning, since other jobs need the core; freed memory is kept instead of handed back, since the
-    same sizes are needed at every step and fresh pages cost more than the arithmetic on them.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):
-            libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
-            libc.mallopt(_M_TRIM_THRESHOLD, 1 << 30)
-    import torch
-
-    torch.set_num_threads(threads)

@@ -32,7 +32,7 @@ def stages_of_rules() -> dict[str, str]:
     """The stage that each rule calls, read from rules/."""
     stages: dict[str, str] = {}
     for path in sorted((ROOT / "rules").glob("*.smk")):
-        for block in re.split(r"(?m)^\s*(?=(?:use )?rule )", path.read_text(encoding="utf-8"))[1:]:
+        for block in re.split(r"(?m)^ *(?=(?:use rule \w+ as \w+ with|rule \w+):$)", path.read_text(encoding="utf-8"))[1:]:
             if inherited := re.match(r"use rule (\w+) as (\w+) with", block):
                 stages[inherited[2]] = stages[inherited[1]]
             else:

@@ -23,9 +23,9 @@ def evaluate(
     from recsys.evaluation.measure import measure, write_ranks
     from recsys.files import read_json, write_json
     from recsys.models.registry import load_model
-    from recsys.processes import use_threads
     from recsys.sessions.table import Sessions
     from recsys.settings.training import EvaluationSettings
+    from recsys.training.threads import use_threads
 
     use_threads(threads)
     support = pl.read_parquet(existing(items))["support"].to_numpy()

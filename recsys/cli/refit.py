@@ -23,9 +23,9 @@ def refit(
 
     from recsys.cli.arguments import existing, parse_settings, section
     from recsys.files import read_json
-    from recsys.processes import use_threads
     from recsys.settings.training import TrainingSettings
     from recsys.training.run import finish, train_run
+    from recsys.training.threads import use_threads
 
     use_threads(threads)
     given = parse_settings(settings)

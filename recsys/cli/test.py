@@ -26,9 +26,9 @@ def test(
     from recsys.evaluation.final import score_on_test
     from recsys.evaluation.measure import write_ranks
     from recsys.files import read_json, write_json
-    from recsys.processes import use_threads
     from recsys.sessions.table import Sessions
     from recsys.settings.training import EvaluationSettings
+    from recsys.training.threads import use_threads
 
     use_threads(threads)
     found, compared, ranking = score_on_test(

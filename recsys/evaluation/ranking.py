@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from recsys.errors import TrainingError
-from recsys.models.interface import Model
+from recsys.models.interface import Model, top_k
 from recsys.sessions.table import Positions, Sessions
 
 CUTOFFS = (1, 5, 10, 20)
@@ -19,6 +19,8 @@ LIST_LENGTH = 20
 """Length of the recommendation lists behind coverage and novelty."""
 CHUNK = 256
 """Predictions scored at a time: what is held is one [256, items] matrix."""
+EXCLUDED = 2**31 - 1
+"""Rank of a target that may not be recommended: missed, however few items there are."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,9 @@ class Ranking:
     positions
         What was predicted.
     ranks : int64 [P]
-        Conservative ranks, 1 is best.
+        Conservative ranks, 1 is best; `EXCLUDED` where the target may not be recommended.
     lists : int32 [P, at most 20], optional
-        The recommended items.
+        The recommended items; -1 where fewer are left.
     """
 
     positions: Positions
@@ -81,9 +83,10 @@ def rank_targets(model: Model, sessions: Sessions, exclude_session_items: bool =
             begins, ends = sessions.offsets[positions.session[part]], positions.click[part]
             for row, (begin, end) in enumerate(zip(begins, ends, strict=True)):
                 scores[row, sessions.items[begin:end]] = -np.inf
-        ranks[part] = conservative_ranks(scores, positions.target[part])
+        targets = positions.target[part]
+        ranks[part] = np.where(np.isneginf(scores[np.arange(len(targets)), targets]), EXCLUDED, conservative_ranks(scores, targets))
         if with_lists:
-            lists[part] = torch.topk(torch.from_numpy(np.require(scores, requirements="CW")), length).indices.numpy()
+            lists[part] = top_k(scores, length)[0]
         done = part.stop
     return Ranking(positions, ranks, lists if with_lists else None)
 
@@ -119,7 +122,7 @@ def flat_metrics(ranks: np.ndarray, cutoffs: Sequence[int] = CUTOFFS) -> dict[st
 
 def coverage(lists: np.ndarray, n_items: int) -> float:
     """Share of the vocabulary that stands in at least one list [P, K]."""
-    return len(np.unique(lists)) / n_items if n_items else 0.0
+    return len(np.unique(lists[lists >= 0])) / n_items if n_items else 0.0
 
 
 def novelty(lists: np.ndarray, support: np.ndarray) -> float:
@@ -128,11 +131,11 @@ def novelty(lists: np.ndarray, support: np.ndarray) -> float:
     Parameters
     ----------
     lists : [P, K]
-        Recommended items.
+        Recommended items; -1 is none.
     support : [items]
         Clicks in training; an item without any counts as one.
     """
-    if not lists.size:
+    if not (lists >= 0).any():
         return 0.0
     bits = -np.log2(np.maximum(support, 1) / max(support.sum(), 1))
-    return float(bits[lists].mean())
+    return float(bits[lists[lists >= 0]].mean())

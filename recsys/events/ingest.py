@@ -66,7 +66,7 @@ def ingest(path: Path, source: DemoSource | FilesSource, checks: Checks, events:
     raw = open_raw(path, layout, list(mapped.values()), predicate_columns)
     fields = _fields(raw, layout, mapped)
     shown = _raw_fields(raw, [column_name(column) for column in mapped.values()], predicate_columns)
-    table = raw.table.with_columns(_kept_by_where(raw, predicate, predicate_columns).alias("__kept"))
+    table = raw.table.with_columns(_kept_by_where(raw, layout.where, predicate, predicate_columns).alias("__kept"))
     table = table.select("__kept", *fields.expressions, *shown)
 
     optional = [column for column in OPTIONAL_COLUMNS if column in mapped]
@@ -118,7 +118,7 @@ def _predicate(where: str | None) -> tuple[pl.Expr | None, list[str]]:
         raise ConfigurationError(f"source.where: {where!r} is no SQL expression: {str(error).splitlines()[0]}") from None
 
 
-def _kept_by_where(raw: RawFile, predicate: pl.Expr | None, columns: list[str]) -> pl.Expr:
+def _kept_by_where(raw: RawFile, where: str | None, predicate: pl.Expr | None, columns: list[str]) -> pl.Expr:
     """Whether a row is wanted; the columns of text formats are compared as what they look like."""
     if predicate is None:
         return pl.lit(True)
@@ -135,11 +135,12 @@ def _kept_by_where(raw: RawFile, predicate: pl.Expr | None, columns: list[str]) 
             kind = pl.DataFrame(schema=sample).lazy().select(predicate).collect().dtypes[0]
         except pl.exceptions.PolarsError as error:
             found = ", ".join(f"{name} {dtype}" for name, dtype in sample.items())
+            reason = str(error).splitlines()[0]
             raise ConfigurationError(
-                f"source.where: the expression does not fit the columns ({found}): {str(error).splitlines()[0]}; use CAST where types differ"
+                f"source.where: {where!r} does not fit the columns ({found}): {reason}; use CAST where types differ"
             ) from None
     if kind != pl.Boolean:
-        raise ConfigurationError(f"source.where: the expression gives {kind}, not true or false; write a comparison")
+        raise ConfigurationError(f"source.where: {where!r} gives {kind}, not true or false; write a comparison")
     packed = pl.struct(typed.get(column, pl.col(column)).alias(column) for column in columns)
     return packed.map_batches(lambda series: series.struct.unnest().select(predicate.fill_null(False)).to_series(), return_dtype=pl.Boolean)
 

@@ -11,7 +11,7 @@ from recsys.settings.source import Timestamps
 # Milliseconds of one unit, as multiplier and divisor, so that whole numbers stay exact.
 _UNITS = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
 _FARTHEST_MS = 2**53
-_ISO_BASES = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d", "%Y%m%dT%H%M%S")
+_ISO_LAYOUTS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y%m%dT%H%M%S")
 
 
 def timestamp_expression(path: Path, name: str, dtype: pl.DataType, settings: Timestamps, numbers: bool) -> tuple[pl.Expr, pl.Expr]:
@@ -81,14 +81,13 @@ def _number(column: pl.Expr, unit: str) -> pl.Expr:
     readable = decimal.is_finite()
     # Far outside of every calendar, but still a time, so that the range check names it.
     bounded = decimal.clip(-_FARTHEST_MS, _FARTHEST_MS).round().cast(pl.Int64, strict=False)
-    whole = column.cast(pl.Int64, strict=False) if unit != "s" else None
-    if whole is None:
-        # Decimals of a second are rounded to the millisecond; whole seconds are exact in a float of this size.
-        exact = bounded
-    else:
-        # Only texts and floats without decimals are whole numbers; these are cut, not rounded, as native times are.
-        is_whole = whole.is_not_null() & (column.cast(pl.Float64, strict=False) % 1 == 0)
-        exact = pl.when(is_whole & (decimal.abs() < _FARTHEST_MS)).then(whole // divisor).otherwise(bounded)
+    if unit == "s":
+        # A float holds seconds of this size to far below a millisecond.
+        return pl.when(readable).then(bounded).cast(TIMESTAMP)
+    # Whole numbers are cut to milliseconds, as native times are; nanoseconds do not fit a float.
+    whole = column.cast(pl.Int64, strict=False)
+    is_whole = whole.is_not_null() & (column.cast(pl.Float64, strict=False) % 1 == 0) & (decimal.abs() < _FARTHEST_MS)
+    exact = pl.when(is_whole).then(whole // divisor).otherwise(bounded)
     return pl.when(readable).then(exact).cast(TIMESTAMP)
 
 
@@ -107,7 +106,7 @@ def _iso(text: pl.Expr, timezone: str) -> pl.Expr:
     has_zone = text.str.contains(r"\d\d:?\d\d.*" + zone) & text.str.contains(r"[T ]")
     base = pl.when(has_zone).then(text.str.replace(r"\s*" + zone, "")).otherwise(text).str.replace(r"^(\d{4}-\d\d-\d\d)[ t]+", "${1}T")
     naive = pl.coalesce(
-        *(base.str.to_datetime(layout, time_unit="us", strict=False) for layout in _ISO_BASES if "H" in layout),
+        *(base.str.to_datetime(layout, time_unit="us", strict=False) for layout in _ISO_LAYOUTS),
         base.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")),
     )
     sign = pl.when(text.str.contains(r"-\d\d(?::?\d\d)?$")).then(-1).otherwise(1)

@@ -12,8 +12,8 @@ import polars as pl
 from recsys.models.interface import Capabilities, FitContext, FitData, Model, Queries
 from recsys.settings.baselines import ItemToItemParameters
 
-_POPULARITY_WEIGHT = 1e-4
-"""Weight of an item's share of the clicks: too little to change an order that counts decide, enough to fill the list behind it."""
+_MOST_FOR_POPULARITY = 1e-4
+"""Most that popularity adds to a score: it decides among equal counts, and fills the list behind them."""
 
 
 class ItemToItem(Model):
@@ -26,9 +26,9 @@ class ItemToItem(Model):
     followers_ : int32 [pairs]
         Items that follow, the most frequent first.
     weights_ : float32 [pairs]
-        Their counts, divided by the largest of the item.
-    popularity_ : float32 [items]
-        Each item's clicks divided by the largest; decides among items without a pair.
+        Their counts, divided by the largest of the item; among equal counts, the item clicked more weighs a little more.
+    fill_ : float32 [items]
+        Scores of items without a pair: by their clicks, all below the smallest weight.
     """
 
     family: ClassVar[str] = "item_to_item"
@@ -38,7 +38,7 @@ class ItemToItem(Model):
     offsets_: np.ndarray
     followers_: np.ndarray
     weights_: np.ndarray
-    popularity_: np.ndarray
+    fill_: np.ndarray
 
     def fit(self, data: FitData, context: FitContext | None = None) -> Self:
         """Count the pairs."""
@@ -55,36 +55,49 @@ class ItemToItem(Model):
             counts = _sum_pairs(pairs if counts is None else pl.concat([counts, pairs]))
         if counts is None:
             counts = pl.DataFrame(schema={"item": pl.Int32, "follower": pl.Int32, "weight": pl.Float64})
+        clicks = np.bincount(items, minlength=data.n_items)
+        share = clicks / max(clicks.max(initial=0), 1)
         counts = counts.sort("item", "weight", "follower", descending=[False, True, False])
         counts = counts.filter(pl.int_range(pl.len()).over("item") < self.parameters.neighbours)
-        counts = counts.with_columns(pl.col("weight") / pl.col("weight").max().over("item"))
+        counts = _break_ties(counts.with_columns(pl.col("weight") / pl.col("weight").max().over("item")), share)
         self.n_items_ = data.n_items
         self.offsets_ = np.searchsorted(counts["item"].to_numpy(), np.arange(data.n_items + 1)).astype(np.int64)
         self.followers_ = counts["follower"].to_numpy().astype(np.int32)
         self.weights_ = counts["weight"].to_numpy().astype(np.float32)
-        clicks = np.bincount(items, minlength=data.n_items)
-        self.popularity_ = (clicks / max(clicks.max(initial=0), 1)).astype(np.float32)
+        least = float(self.weights_.min(initial=1.0)) / self.parameters.last_items
+        self.fill_ = (share * min(0.5 * least, _MOST_FOR_POPULARITY)).astype(np.float32)
         return self
 
     def score_all(self, queries: Queries) -> np.ndarray:
         """Scores of every item for every query: float32 [Q, items]."""
-        scores = np.tile(self.popularity_ * np.float32(_POPULARITY_WEIGHT), (len(queries), 1))
+        scores = np.tile(self.fill_, (len(queries), 1))
         for query in range(len(queries)):
             last = queries[query][-self.parameters.last_items :][::-1]
-            for rank, item in enumerate(last, start=1):
-                pairs = slice(self.offsets_[item], self.offsets_[item + 1])
-                scores[query, self.followers_[pairs]] += self.weights_[pairs] / np.float32(rank)
+            pairs = [slice(self.offsets_[item], self.offsets_[item + 1]) for item in last]
+            for own in pairs:
+                scores[query, self.followers_[own]] = 0
+            for rank, own in enumerate(pairs, start=1):
+                scores[query, self.followers_[own]] += self.weights_[own] / np.float32(rank)
         return scores
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """`offsets`, `followers`, `weights`, `popularity`."""
-        return {"offsets": self.offsets_, "followers": self.followers_, "weights": self.weights_, "popularity": self.popularity_}
+        """`offsets`, `followers`, `weights`, `fill`."""
+        return {"offsets": self.offsets_, "followers": self.followers_, "weights": self.weights_, "fill": self.fill_}
 
     def set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Take over what `arrays` gave."""
         self.offsets_, self.followers_ = arrays["offsets"], arrays["followers"]
-        self.weights_, self.popularity_ = arrays["weights"], arrays["popularity"]
+        self.weights_, self.fill_ = arrays["weights"], arrays["fill"]
 
 
 def _sum_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
     return pairs.group_by("item", "follower", maintain_order=True).agg(pl.col("weight").sum())
+
+
+def _break_ties(counts: pl.DataFrame, share: np.ndarray) -> pl.DataFrame:
+    """Add a little to each weight, by the follower's share of the clicks: less than half the smallest gap between the item's weights."""
+    gap = -pl.col("weight").diff().over("item")
+    smallest = pl.when(gap > 1e-9).then(gap).min().over("item").fill_null(1.0)
+    popular = pl.Series(share[counts["follower"].to_numpy()])
+    counts = counts.with_columns(pl.col("weight") + pl.min_horizontal(0.5 * smallest, _MOST_FOR_POPULARITY) * popular)
+    return counts.sort("item", "weight", "follower", descending=[False, True, False])

@@ -4,6 +4,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from recsys.errors import DataError
 from recsys.models.interface import Capabilities, FitContext, FitData, Model, Queries
 from recsys.settings.baselines import PopularityParameters
 
@@ -24,9 +25,17 @@ class Popularity(Model):
     clicks_: np.ndarray
 
     def fit(self, data: FitData, context: FitContext | None = None) -> Self:
-        """Count the clicks."""
+        """Count the clicks.
+
+        Raises
+        ------
+        DataError
+            If a window is configured and the sessions have no starts.
+        """
         items = data.train.items
-        if self.parameters.window is not None and data.train.starts is not None and len(data.train):
+        if self.parameters.window is not None and data.train.starts is None:
+            raise DataError("popularity's window needs to know when sessions start; read them with their column `start`, or leave window out")
+        if self.parameters.window is not None and len(data.train):
             recent = data.train.starts >= data.train.starts.max() - self.parameters.window
             items = items[np.repeat(recent, data.train.lengths)]
         self.n_items_ = data.n_items

@@ -1,8 +1,9 @@
 """Where the events come from: the demo shop's generator, or a shop's own files."""
 
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from recsys.settings.base import Section
 
@@ -70,7 +71,16 @@ class Timestamps(Section):
     format: str | None = None
     """A strftime format such as `%Y-%m-%d %H:%M:%S`, or `iso` for ISO 8601."""
     timezone: str = "UTC"
-    """The zone of texts without an offset."""
+    """The zone of times without an offset, such as `Europe/Berlin`."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, KeyError):
+            raise ValueError(f"there is no time zone {name!r}; write UTC or a name such as 'Europe/Berlin'") from None
+        return name
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "Timestamps":
@@ -99,7 +109,7 @@ class FilesSource(Section):
     """The separator, where it is neither the comma of CSV nor the tab of TSV."""
     columns: Columns
     """Which column holds what."""
-    id_types: dict[Literal["item", "visitor", "session"], Literal["auto", "integer", "string"]] = {}
+    id_types: dict[Literal["item", "visitor", "session"], Literal["auto", "integer", "string"]] = Field(default={})
     """What the ids are. `auto` (the default of each): integers if those in a file's first rows are; text such as `00123` is none. Set
     `string` where letters only come later in the log, and `integer` to have everything else refused."""
     timestamps: Timestamps = Timestamps()
@@ -109,7 +119,8 @@ class FilesSource(Section):
     default_event: str = "view"
     """The event of every row, where no event column is mapped."""
     where: str | None = None
-    """A Polars SQL expression over the file's own columns; rows for which it is not true are left out."""
+    """A Polars SQL expression over the file's own columns; rows for which it is not true are left out. In a file without a header
+    the columns are called `column_0`, `column_1`, …"""
 
     @model_validator(mode="before")
     @classmethod
@@ -124,7 +135,9 @@ class FilesSource(Section):
     def _positions_without_header(self) -> "FilesSource":
         for field, column in self.columns:
             if isinstance(column, int) and self.header:
-                raise ValueError(f"columns.{field} is the position {column}, but the files have a header; name the column, or set header: false")
+                raise ValueError(
+                    f"columns.{field} is the position {column}, but the files have a header; name the column, or set header: false"
+                )
         return self
 
 
@@ -135,7 +148,7 @@ class Checks(Section):
     """Quality checks at ingestion: how many refused rows are too many."""
 
     max_quarantined: float = Field(default=0.05, ge=0, le=1)
-    """Share of a part's rows that may be refused before the check fails."""
+    """Share of a part's rows that may be refused before the check fails; rows that `where` leaves out do not count."""
     on_failure: Literal["warn", "stop"] = "stop"
     """What a failed check does."""
 
@@ -147,5 +160,3 @@ class EventTime(Section):
     """First day that is believed (a smaller one usually means a wrong unit)."""
     latest: str = "2100-01-01"
     """First day that is no longer believed."""
-
-

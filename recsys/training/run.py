@@ -50,6 +50,7 @@ def train_run(
     The fitted model, its history, and the run's `params.json`.
     """
     described = run | {
+        "exclude_session_items": exclude_session_items,
         "training": training.model_dump(mode="json", include={"metric", "patience", "keep"}),
         "data": {name: file_digest(path) for name, path in sorted(data_paths.items())},
     }

@@ -138,8 +138,7 @@ def build_shop(settings: DemoSource) -> Shop:
 
     leaf_weight = rng.permutation(1.0 / (np.arange(leaves) + 2.0) ** LEAF_SKEW)
     ranks = np.empty(n, dtype=np.int64)
-    for members in (slice(bounds[number], bounds[number + 1]) for number in range(leaves)):
-        ranks[members] = rng.permutation(members.stop - members.start)
+    ranks[np.lexsort((rng.random(n), leaf))] = np.arange(n) - bounds[leaf]
     weight = 1.0 / (ranks + 2.0) ** ITEM_SKEW
     branch, twig = np.divmod(np.arange(leaves), LEAVES_A_BRANCH)
     companion = np.minimum(branch * LEAVES_A_BRANCH + (twig + 1) % LEAVES_A_BRANCH, leaves - 1)

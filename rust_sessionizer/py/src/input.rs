@@ -42,10 +42,6 @@ impl Source {
         self.schema.fields().iter().any(|field| field.name() == name)
     }
 
-    pub(crate) fn rows(&self) -> usize {
-        self.batches.iter().map(RecordBatch::num_rows).sum()
-    }
-
     pub(crate) fn fields(&self) -> &[FieldRef] {
         self.schema.fields()
     }

@@ -114,7 +114,7 @@ impl Request<'_> {
         let offsets = OffsetBuffer::new(ScalarBuffer::from(found.offsets));
         let listed = |values| list(&offsets, values);
 
-        let numbers: Vec<i64> = (0..).take(firsts.len()).collect();
+        let numbers: Vec<i64> = firsts.par_iter().enumerate().map(|(number, _)| number as i64).collect();
         let mut columns = vec![("session_id".to_owned(), Arc::new(Int64Array::from(numbers)) as ArrayRef)];
         // The visitor stands before the source's own session.
         for (name, array) in owners.iter().zip(&owner_arrays).rev() {
