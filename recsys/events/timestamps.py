@@ -101,8 +101,8 @@ def _formatted(text: pl.Expr, layout: str, timezone: str) -> pl.Expr:
 
 
 def _iso(text: pl.Expr, timezone: str) -> pl.Expr:
-    """ISO 8601 with `T` or a blank, seconds and offset optional, `Z` allowed; a date alone is its midnight."""
-    zone = r"(?:Z|z|[+-]\d\d(?::?\d\d)?)$"
+    """ISO 8601 with `T` or a blank, seconds and offset optional, `Z` or `UTC` for none; a date alone is its midnight."""
+    zone = r"(?:Z|z|UTC|[+-]\d\d(?::?\d\d)?)$"
     has_zone = text.str.contains(r"\d\d:?\d\d.*" + zone) & text.str.contains(r"[T ]")
     base = pl.when(has_zone).then(text.str.replace(r"\s*" + zone, "")).otherwise(text).str.replace(r"^(\d{4}-\d\d-\d\d)[ t]+", "${1}T")
     naive = pl.coalesce(
