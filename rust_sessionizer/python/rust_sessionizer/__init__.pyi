@@ -8,12 +8,10 @@ other Python threads run while a function works.
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Literal, Protocol, TypeVar, final, overload
+from typing import Any, Literal, Protocol, final, overload
 
 import numpy as np
-import pandas as pd
 import polars as pl
-import pyarrow as pa
 
 __all__ = [
     "Array",
@@ -74,9 +72,9 @@ class Table:
         """The names of the columns."""
     def to_polars(self) -> pl.DataFrame:
         """A polars table, nothing copied. Needs polars."""
-    def to_pyarrow(self) -> pa.Table:
+    def to_pyarrow(self) -> Any:
         """A pyarrow table, nothing copied. Needs pyarrow."""
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self) -> Any:
         """A pandas table. Needs pandas and pyarrow."""
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
     def __arrow_c_schema__(self) -> object: ...
@@ -88,7 +86,7 @@ class Array:
 
     def to_polars(self) -> pl.Series:
         """A polars series, nothing copied. Needs polars."""
-    def to_pyarrow(self) -> pa.Array:
+    def to_pyarrow(self) -> Any:
         """A pyarrow array, nothing copied. Needs pyarrow."""
     def to_numpy(self) -> np.ndarray[Any, Any]:
         """A NumPy array, a copy. Needs NumPy. `polars.Series(array).to_numpy()` gives integers without a copy."""
@@ -119,7 +117,7 @@ class TrainingSchedule:
         """Int64 [T + 1]: step t holds the entries `steps[t]:steps[t + 1]` of the other three."""
 
 @overload
-def sessionize(
+def sessionize(  # type: ignore[overload-overlap]
     table: pl.DataFrame,
     gap: str | timedelta | int | None = "30m",
     *,
@@ -202,7 +200,7 @@ def sessionize(
     """
 
 @overload
-def encode(values: pl.Series, threads: int | None = None) -> tuple[pl.Series, pl.Series]: ...
+def encode(values: pl.Series, threads: int | None = None) -> tuple[pl.Series, pl.Series]: ...  # type: ignore[overload-overlap]
 @overload
 def encode(values: _Arrow, threads: int | None = None) -> tuple[Array, Array]:
     """Codes for values, in the order of the sorted distinct values.
@@ -232,7 +230,7 @@ def encode(values: _Arrow, threads: int | None = None) -> tuple[Array, Array]:
     """
 
 @overload
-def drop_repeats(table: pl.DataFrame, items: str = "items") -> pl.DataFrame: ...
+def drop_repeats(table: pl.DataFrame, items: str = "items") -> pl.DataFrame: ...  # type: ignore[overload-overlap]
 @overload
 def drop_repeats(table: _Arrow, items: str = "items") -> Table:
     """Drop clicks on the item of the click before from a table with a row a session.
@@ -253,7 +251,7 @@ def drop_repeats(table: _Arrow, items: str = "items") -> Table:
     """
 
 @overload
-def filter_support(
+def filter_support(  # type: ignore[overload-overlap]
     table: pl.DataFrame,
     *,
     items: str = "items",
