@@ -103,10 +103,9 @@ def fair_threads(wildcards):
     return max(1, workflow.cores // max(1, learning)) if workflow.cores else 1
 
 
-def data_hashes():
-    """Digests that tell whether two champions are comparable."""
-    split = {key: SECTIONS[key] for key in ("source", "sessions", "split", "filter")}
-    return {"split_settings_hash": value_digest(split), "configuration_hash": value_digest(SECTIONS)}
+def split_settings_hash():
+    """Digest of every setting that decides which events are training, validation and test."""
+    return value_digest({key: SECTIONS[key] for key in ("source", "sessions", "split", "filter")})
 
 
 def champion_if_needed(wildcards):

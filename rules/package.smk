@@ -24,7 +24,10 @@ rule package_champion:
     threads: 64
     params:
         settings=settings(
-            shop=CONFIGURATION.shop, evaluation=SECTIONS["evaluation"], serve=package_serve_settings(), **data_hashes()
+            shop=CONFIGURATION.shop,
+            evaluation=SECTIONS["evaluation"],
+            serve=package_serve_settings(),
+            split_settings_hash=split_settings_hash(),
         ),
         code=code_digest("package", FAMILIES),
     shell:

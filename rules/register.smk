@@ -13,6 +13,8 @@ rule register_champion:
         choice="results/champion/choice.json",
         metrics="results/champion/metrics.json",
         select=collect("results/fit/select/{part}.parquet", part=["items", "train", "valid"]),
+        vocabulary="results/fit/final/items.parquet",
+        test="results/fit/final/test.parquet",
         run_metrics=collect("results/runs/{run}/metrics.json", run=RUNS),
         run_histories=collect("results/runs/{run}/history.parquet", run=RUNS),
         run_ranks=collect("results/runs/{run}/ranks.parquet", run=RUNS),
@@ -26,12 +28,15 @@ rule register_champion:
         "../envs/register_champion.yaml"
     params:
         runs=collect("results/runs/{run}", run=RUNS),
+        data=options("--data", "select"),
         settings=settings(
             shop=CONFIGURATION.shop,
             **{key: SECTIONS[key] for key in ("tracking", "promotion", "evaluation")},
-            **data_hashes(),
+            configuration_hash=value_digest(SECTIONS),
+            split_settings_hash=split_settings_hash(),
         ),
         code=code_digest("register", FAMILIES),
     shell:
-        "{RECSYS} register {params.runs:q} --package {input.package:q} --smoke {input.smoke:q} --choice {input.choice:q}"
-        " --metrics {input.metrics:q} --registered {output.registered:q} --settings {params.settings:q} > {log:q} 2>&1"
+        "{RECSYS} register {params.runs:q} {params.data} --test {input.test:q} --items {input.vocabulary:q}"
+        " --package {input.package:q} --smoke {input.smoke:q} --choice {input.choice:q} --metrics {input.metrics:q}"
+        " --registered {output.registered:q} --settings {params.settings:q} > {log:q} 2>&1"

@@ -18,6 +18,9 @@ CONDA_NAMES = {"torch": "pytorch", "psutil": "psutil", "pyyaml": "pyyaml"}
 """Distributions that conda-forge has under another name."""
 NOT_IMPORTED = {"mlflow": ["uvloop", "httptools"]}
 """What a package uses without an import of ours: the server's event loop and parser."""
+SERVED_CODE = ("recsys.serving.pyfunc", "recsys.serving.onnx_runtime", "recsys.serving.native_runtime")
+"""What a package brings along and MLflow imports from there."""
+SERVING_STAGES = {"package", "smoke", "register", "serve"}
 BUILD = ["rust >=1.85", "c-compiler", "maturin >=1.16,<2", "pip"]
 POST_DEPLOY = """\
 #!/usr/bin/env bash
@@ -53,7 +56,7 @@ def pins() -> dict[str, str]:
 def code_of(stage: str) -> tuple[str, ...]:
     """Where a stage's code begins, with every family where it loads models by name."""
     by_name = "recsys.models.registry" in closure(f"recsys.cli.{stage}")
-    return stage_modules(stage, tuple(FAMILIES) if by_name else ())
+    return (*stage_modules(stage, tuple(FAMILIES) if by_name else ()), *(SERVED_CODE if stage in SERVING_STAGES else ()))
 
 
 def distributions(stage: str) -> list[str]:

@@ -100,4 +100,5 @@ def _break_ties(counts: pl.DataFrame, share: np.ndarray) -> pl.DataFrame:
     smallest = pl.when(gap > 1e-9).then(gap).min().over("item").fill_null(1.0)
     popular = pl.Series(share[counts["follower"].to_numpy()])
     counts = counts.with_columns(pl.col("weight") + pl.min_horizontal(0.5 * smallest, _MOST_FOR_POPULARITY) * popular)
+    counts = counts.with_columns(pl.col("weight") / pl.col("weight").max().over("item"))
     return counts.sort("item", "weight", "follower", descending=[False, True, False])

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from recsys.settings.base import Section
 
@@ -93,13 +93,18 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+_PATHS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+Paths = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1), WithJsonSchema(_PATHS_SCHEMA)]
+"""One path, or a list of them."""
+
+
 class FilesSource(Section):
     """A shop's own log: one or many files in one layout. The files are read where they are and never changed."""
 
     type: Literal["files"]
-    paths: list[str] = Field(min_length=1)
+    paths: Paths
     """Files or globs, relative to the working directory; each file becomes a part."""
-    test_paths: list[str] | None = None
+    test_paths: Paths | None = None
     """A separate test log in the same layout; `split.test` is then not used."""
     format: Literal["auto", "csv", "tsv", "parquet", "jsonl"] = "auto"
     """The files' format; `auto` goes by the name (`.csv`, `.tsv`, `.parquet`, `.jsonl`, each also with `.gz`)."""
@@ -121,15 +126,6 @@ class FilesSource(Section):
     where: str | None = None
     """A Polars SQL expression over the file's own columns; rows for which it is not true are left out. In a file without a header
     the columns are called `column_0`, `column_1`, …"""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lists(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            for key in ("paths", "test_paths"):
-                if isinstance(data.get(key), str):
-                    data = data | {key: _as_list(data[key])}
-        return data
 
     @model_validator(mode="after")
     def _positions_without_header(self) -> "FilesSource":

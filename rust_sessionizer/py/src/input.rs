@@ -30,7 +30,8 @@ impl Source {
                 "a table with the Arrow PyCapsule interface is needed (polars, pandas, pyarrow, DuckDB, …), not {name}"
             )));
         }
-        let reader = table.extract::<AnyRecordBatch>()?.into_reader()?;
+        let typed = if polars { with_typed_nulls(table)? } else { table.clone() };
+        let reader = typed.extract::<AnyRecordBatch>()?.into_reader()?;
         let schema = reader.schema();
         // The producer may compute while it is read, and may need Python for that.
         let batches = table.py().detach(|| reader.collect::<std::result::Result<Vec<_>, _>>());
@@ -69,12 +70,19 @@ pub(crate) fn read_array(values: &Bound<PyAny>, name: &str) -> PyResult<(ArrayRe
             "{name}: an array with the Arrow PyCapsule interface is needed (polars.Series, pyarrow.array, …), not {found}"
         )));
     }
-    let reader = values.extract::<AnyArray>()?.into_reader()?;
+    let polars = is_polars(values, "Series")?;
+    let typed = if polars {
+        let table = with_typed_nulls(&values.call_method0("to_frame")?)?;
+        table.call_method1("to_series", (0,))?
+    } else {
+        values.clone()
+    };
+    let reader = typed.extract::<AnyArray>()?.into_reader()?;
     let data_type = reader.field().data_type().clone();
     let chunks = values.py().detach(|| reader.collect::<std::result::Result<Vec<_>, _>>());
     let chunks = chunks.map_err(|error| raised(&unreadable(&error)))?;
     let array = one_piece(name, &data_type, &chunks).map_err(|error| raised(&error))?;
-    Ok((array, is_polars(values, "Series")?))
+    Ok((array, polars))
 }
 
 fn unreadable(error: &ArrowError) -> Error {
@@ -83,6 +91,17 @@ fn unreadable(error: &ArrowError) -> Error {
 
 fn speaks_arrow(object: &Bound<PyAny>) -> PyResult<bool> {
     Ok(object.hasattr("__arrow_c_stream__")? || object.hasattr("__arrow_c_array__")?)
+}
+
+/// Columns of polars' type without values are given one: their buffers are not what Arrow expects.
+fn with_typed_nulls<'py>(table: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let polars = table.py().import("polars")?;
+    let (null, integer) = (polars.getattr("Null")?, polars.getattr("Int64")?);
+    if !table.getattr("dtypes")?.contains(&null)? {
+        return Ok(table.clone());
+    }
+    let typed = polars.call_method1("col", (null,))?.call_method1("cast", (integer,))?;
+    table.call_method1("with_columns", (typed,))
 }
 
 /// Looks at polars only where it was imported before.
