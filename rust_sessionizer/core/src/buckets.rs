@@ -87,7 +87,9 @@ fn cut<T: Copy + Default + Ord + Send + Sync>(
         .into_par_iter()
         .map_init(Vec::new, |sorted, bucket| {
             sorted.clear();
-            parts.iter().for_each(|part| sorted.extend_from_slice(part.bucket(bucket)));
+            for part in &parts {
+                sorted.extend_from_slice(part.bucket(bucket));
+            }
             if sorted.len() < LARGE {
                 sorted.sort_unstable();
             } else {
@@ -165,14 +167,14 @@ fn order_by_row(lengths: &[AtomicU32]) -> (Vec<u32>, Vec<i64>) {
     }
     jobs.into_par_iter().enumerate().for_each(|(part, (heads, offsets, mut start))| {
         let mut places = heads.iter_mut().zip(offsets);
-        for row in part * STEP..lengths.len().min(part * STEP + STEP) {
-            let length = lengths[row].load(Ordering::Relaxed);
+        for (row, cell) in lengths.iter().enumerate().skip(part * STEP).take(STEP) {
+            let length = cell.load(Ordering::Relaxed);
             if length > 0
                 && let Some((head, offset)) = places.next()
             {
                 *head = row_number(row);
                 *offset = start;
-                lengths[row].store(place(start), Ordering::Relaxed);
+                cell.store(place(start), Ordering::Relaxed);
                 start += i64::from(length);
             }
         }

@@ -117,7 +117,7 @@ fn one_piece(name: &str, data_type: &DataType, chunks: &[ArrayRef]) -> Result<Ar
     let failed = |error: ArrowError| Error::Conversion { column: name.to_owned(), reason: error.to_string() };
     let array = match (data_type, chunks) {
         // What an empty column without values is taken for.
-        (DataType::Null, _) if chunks.iter().all(|chunk| chunk.is_empty()) => Arc::new(Int64Array::from(vec![0; 0])),
+        (DataType::Null, _) if chunks.iter().all(Array::is_empty) => Arc::new(Int64Array::from(vec![0; 0])),
         (_, []) => new_empty_array(data_type),
         (_, [chunk]) => Arc::clone(chunk),
         (DataType::Dictionary(_, values), _) => {
@@ -134,7 +134,7 @@ fn one_piece(name: &str, data_type: &DataType, chunks: &[ArrayRef]) -> Result<Ar
 
 /// Texts that together are too long for 32-bit offsets get 64-bit ones.
 fn join(chunks: &[ArrayRef]) -> std::result::Result<ArrayRef, ArrowError> {
-    let bytes: usize = chunks.iter().map(|chunk| chunk.get_buffer_memory_size()).sum();
+    let bytes: usize = chunks.iter().map(Array::get_buffer_memory_size).sum();
     let wide = chunks.first().is_some_and(|chunk| *chunk.data_type() == DataType::Utf8) && bytes > i32::MAX as usize;
     let widened: Vec<ArrayRef> = if wide {
         chunks.iter().map(|chunk| cast(chunk, &DataType::LargeUtf8)).collect::<std::result::Result<_, _>>()?

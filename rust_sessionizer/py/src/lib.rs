@@ -1,4 +1,4 @@
-//! Python bindings of the sessionizer: tables in and out through Arrow's PyCapsule interface.
+//! Python bindings of the sessionizer: tables in and out through Arrow's `PyCapsule` interface.
 
 mod column;
 mod encode;

@@ -114,6 +114,7 @@ impl Request<'_> {
         let offsets = OffsetBuffer::new(ScalarBuffer::from(found.offsets));
         let listed = |values| list(&offsets, values);
 
+        #[allow(clippy::cast_possible_wrap)] // fewer than 2^31
         let numbers: Vec<i64> = firsts.par_iter().enumerate().map(|(number, _)| number as i64).collect();
         let mut columns = vec![("session_id".to_owned(), Arc::new(Int64Array::from(numbers)) as ArrayRef)];
         // The visitor stands before the source's own session.
