@@ -47,8 +47,14 @@ RECSYS = (
 
 
 def settings(**sections):
-    """What a stage is told, as JSON with sorted keys."""
-    return json.dumps(sections, sort_keys=True)
+    """What a stage is told, as JSON with sorted keys; a function, so that braces in a value are no wildcards."""
+    return lambda wildcards: json.dumps(sections, sort_keys=True)
+
+
+def source_settings():
+    """How a raw file is read; not which files there are, so that a new one reruns none of the others."""
+    source = {key: value for key, value in SECTIONS["source"].items() if key not in ("paths", "test_paths")}
+    return settings(source=source, checks=SECTIONS["checks"])
 
 
 def parts(held_out=False):
@@ -64,7 +70,8 @@ def raw_file(wildcards):
 def run_settings(wildcards):
     """The settings of one run of the grid."""
     run = RUNS[wildcards.run].settings
-    return settings(run=run, training=SECTIONS["training"], exclude_session_items=CONFIGURATION.evaluation.exclude_session_items)
+    exclude = CONFIGURATION.evaluation.exclude_session_items
+    return settings(run=run, training=SECTIONS["training"], exclude_session_items=exclude)(wildcards)
 
 
 def run_code(stage):
@@ -74,7 +81,7 @@ def run_code(stage):
 
 def baseline_settings(wildcards):
     """The settings of a baseline's refit."""
-    return settings(run=RUNS[wildcards.baseline].settings, training=SECTIONS["training"])
+    return settings(run=RUNS[wildcards.baseline].settings, training=SECTIONS["training"])(wildcards)
 
 
 def baseline_code(stage):

@@ -15,7 +15,7 @@ if CONFIGURATION.source.type == "demo":
         conda:
             "../envs/download_log.yaml"
         params:
-            settings=json.dumps(SECTIONS["source"], sort_keys=True),
+            settings=settings(**SECTIONS["source"]),
             code=code_digest("download"),
         shell:
             "{RECSYS} download {output.raw:q} --settings {params.settings:q} > {log:q} 2>&1"

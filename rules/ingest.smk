@@ -18,7 +18,7 @@ rule ingest_part:
     conda:
         "../envs/ingest_part.yaml"
     params:
-        settings=settings(source=SECTIONS["source"], checks=SECTIONS["checks"]),
+        settings=source_settings(),
         code=code_digest("ingest"),
     shell:
         "{RECSYS} ingest {input.raw:q} --events {output.events:q} --quarantine {output.quarantine:q}"

@@ -14,13 +14,17 @@ def ingest(
     settings: Annotated[str, typer.Option(help="The sections `source` and `checks`, as JSON.")],
 ) -> None:
     """Read one raw file into events, and set the rows that cannot be read aside."""
-    import json
 
-    from pydantic import TypeAdapter
-
+    from recsys.cli.arguments import existing, parse_settings, section
+    from recsys.errors import ConfigurationError
     from recsys.events.ingest import ingest as ingest_file
-    from recsys.settings.source import Checks, Source
+    from recsys.settings.source import Checks, DemoSource, FilesSource
 
-    sections = json.loads(settings)
-    source = TypeAdapter(Source).validate_python(sections["source"])
-    ingest_file(raw, source, Checks.model_validate(sections.get("checks", {})), events, quarantine, quality)
+    given = parse_settings(settings)
+    source = given.get("source", {})
+    if source.get("type") not in ("demo", "files"):
+        raise ConfigurationError(f"--settings source.type is {source.get('type')!r}; it is 'demo' or 'files'")
+    if source["type"] == "files":
+        given = given | {"source": source | {"paths": [str(raw)]}}
+    layout = section(given, "source", FilesSource if source["type"] == "files" else DemoSource)
+    ingest_file(existing(raw), layout, section(given, "checks", Checks), events, quarantine, quality)
