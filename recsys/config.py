@@ -226,8 +226,11 @@ def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list
         if isinstance(section, type) and issubclass(section, BaseModel) and step in section.model_fields:
             section = section.model_fields[str(step)].annotation
             continue
-        choices = [choice for choice in _models_in(section)]
-        matching = [choice for choice in choices if getattr(choice.model_fields.get("type"), "annotation", None) is not None and step in get_args(choice.model_fields["type"].annotation)]
+        choices = _models_in(section)
+        # A discriminated union: its member is named by the `type` it stands for.
+        matching = [
+            choice for choice in choices if "type" in choice.model_fields and step in get_args(choice.model_fields["type"].annotation)
+        ]
         section = (matching or choices or [section])[0]
     fields = [field for choice in _models_in(section) for field in choice.model_fields]
     return fields

@@ -58,3 +58,8 @@ def record_owner() -> None:
 def forget_owner() -> None:
     """Remove the note."""
     OWNER.unlink(missing_ok=True)
+
+
+def announce_checkout(folder: str | Path) -> None:
+    """Tell child processes where the checkout is: the post-deploy scripts of conda environments build the extension from there."""
+    os.environ["RECSYS_CHECKOUT"] = str(folder)

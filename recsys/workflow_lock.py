@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,7 @@ _ORPHANS_END_WITHIN = 10.0
 def _runs(arguments: list[str], program: str) -> bool:
     """Whether a command line runs `program` as a script or a module."""
     names = [Path(argument).name for argument in arguments[:2]]
-    return program in names or any(flag == "-m" and module == program for flag, module in zip(arguments, arguments[1:], strict=False))
+    return program in names or ("-m", program) in pairwise(arguments)
 
 
 def living_processes(folder: Path, program: str) -> list[int]:

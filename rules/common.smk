@@ -1,6 +1,6 @@
 """Helpers of the rules; no rule.
 
-Needs the plain `config`; gives the typed CONFIGURATION, PARTS and RUNS, the command RECSYS, and the functions that rules call.
+Needs the plain `config`; gives the typed CONFIGURATION, PARTS and RUNS, the shell command `recsys`, and the functions that rules call.
 """
 
 import json
@@ -14,35 +14,50 @@ sys.path.insert(0, workflow.basedir)
 from recsys.config import load_configuration
 from recsys.errors import RecsysError
 from recsys.files import value_digest
-from recsys.processes import END_WITH_PARENT, forget_owner, record_owner
+from recsys.processes import (
+    END_WITH_PARENT,
+    announce_checkout,
+    forget_owner,
+    record_owner,
+)
 from recsys.provenance import code_digest
 
-# Where the post-deploy scripts of conda environments find the extension's sources.
-os.environ["RECSYS_CHECKOUT"] = str(workflow.basedir)
+announce_checkout(workflow.basedir)
 
 try:
     CONFIGURATION = load_configuration(config)
     PARTS = CONFIGURATION.parts
 except RecsysError as error:
     raise WorkflowError(str(error)) from None
-validate(config, Path(workflow.basedir) / "schemas" / "configuration.schema.json", set_default=False)
+validate(
+    config,
+    Path(workflow.basedir) / "schemas" / "configuration.schema.json",
+    set_default=False,
+)
 
 RUNS = CONFIGURATION.grid
 SECTIONS = CONFIGURATION.model_dump(mode="json")
 FAMILIES = tuple(sorted({run.model for run in RUNS.values()}))
-BASELINE_FAMILIES = {name: CONFIGURATION.runs[name].model for name in CONFIGURATION.baselines}
+BASELINE_FAMILIES = {
+    name: CONFIGURATION.runs[name].model for name in CONFIGURATION.baselines
+}
 
 
 def python_command():
     """The interpreter of a rule: the environment's own under conda, else the one that runs Snakemake."""
-    methods = {str(method).split(".")[-1].lower() for method in workflow.deployment_settings.deployment_method}
+    methods = {
+        str(method).split(".")[-1].lower()
+        for method in workflow.deployment_settings.deployment_method
+    }
     return "python" if "conda" in methods else shlex.quote(sys.executable)
 
 
-# `exec` makes the stage a child of Snakemake itself, so that it can end with it.
-RECSYS = (
-    f"exec env PYTHONPATH={shlex.quote(str(workflow.basedir))} PYTHONUNBUFFERED=1 {END_WITH_PARENT}=1"
-    f" MLFLOW_DISABLE_TELEMETRY=true {python_command()} -m recsys"
+# Every shell line calls `recsys STAGE`, which runs this checkout; `exec` makes the stage a child of Snakemake itself, so that it can
+# end with it. The braces are doubled because Snakemake formats the prefix.
+shell.prefix(
+    "set -euo pipefail; recsys() {{ "
+    f"PYTHONPATH={shlex.quote(str(workflow.basedir))} PYTHONUNBUFFERED=1 {END_WITH_PARENT}=1 MLFLOW_DISABLE_TELEMETRY=true"
+    f' exec {python_command()} -m recsys "$@"; }}}}; '
 )
 
 
@@ -53,7 +68,11 @@ def settings(**sections):
 
 def source_settings():
     """How a raw file is read; not which files there are, so that a new one reruns none of the others."""
-    source = {key: value for key, value in SECTIONS["source"].items() if key not in ("paths", "test_paths")}
+    source = {
+        key: value
+        for key, value in SECTIONS["source"].items()
+        if key not in ("paths", "test_paths")
+    }
     return settings(source=source, checks=SECTIONS["checks"])
 
 
@@ -71,7 +90,9 @@ def run_settings(wildcards):
     """The settings of one run of the grid."""
     run = RUNS[wildcards.run].settings
     exclude = CONFIGURATION.evaluation.exclude_session_items
-    return settings(run=run, training=SECTIONS["training"], exclude_session_items=exclude)(wildcards)
+    return settings(
+        run=run, training=SECTIONS["training"], exclude_session_items=exclude
+    )(wildcards)
 
 
 def run_code(stage):
@@ -81,12 +102,16 @@ def run_code(stage):
 
 def baseline_settings(wildcards):
     """The settings of a baseline's refit."""
-    return settings(run=RUNS[wildcards.baseline].settings, training=SECTIONS["training"])(wildcards)
+    return settings(
+        run=RUNS[wildcards.baseline].settings, training=SECTIONS["training"]
+    )(wildcards)
 
 
 def baseline_code(stage):
     """A function of the wildcards: the digest of a stage's code with the baseline's family."""
-    return lambda wildcards: code_digest(stage, (BASELINE_FAMILIES[wildcards.baseline],))
+    return lambda wildcards: code_digest(
+        stage, (BASELINE_FAMILIES[wildcards.baseline],)
+    )
 
 
 def repeated(option, values):
@@ -112,13 +137,17 @@ def fair_threads(wildcards):
 
 def split_settings_hash():
     """Digest of every setting that decides which events are training, validation and test."""
-    return value_digest({key: SECTIONS[key] for key in ("source", "sessions", "split", "filter")})
+    return value_digest(
+        {key: SECTIONS[key] for key in ("source", "sessions", "split", "filter")}
+    )
 
 
 def champion_if_needed(wildcards):
     """Nothing where a model can be served as it is; else the registration, which the pipeline then makes."""
     from recsys.tracking import resolve_champion
 
-    if CONFIGURATION.serve.model or resolve_champion(CONFIGURATION.tracking.uri, CONFIGURATION.shop):
+    if CONFIGURATION.serve.model or resolve_champion(
+        CONFIGURATION.tracking.uri, CONFIGURATION.shop
+    ):
         return []
     return "results/champion/registered.json"

@@ -18,4 +18,4 @@ if CONFIGURATION.source.type == "demo":
             settings=settings(**SECTIONS["source"]),
             code=code_digest("download"),
         shell:
-            "{RECSYS} download {output.raw:q} --settings {params.settings:q} > {log:q} 2>&1"
+            "recsys download {output.raw:q} --settings {params.settings:q} > {log:q} 2>&1"

@@ -22,10 +22,12 @@ rule encode_select:
         "../envs/encode_select.yaml"
     params:
         window="select",
-        settings=settings(filter=SECTIONS["filter"], protocol=SECTIONS["split"]["protocol"]),
+        settings=settings(
+            filter=SECTIONS["filter"], protocol=SECTIONS["split"]["protocol"]
+        ),
         code=code_digest("encode"),
     shell:
-        "{RECSYS} encode {input.sessions:q} --catalogue {input.catalogue:q} --summary {input.summary:q}"
+        "recsys encode {input.sessions:q} --catalogue {input.catalogue:q} --summary {input.summary:q}"
         " --window {params.window:q} --items {output.vocabulary:q} --train {output.train:q} --held-out {output.held_out:q}"
         " --counts {output.counts:q} --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -44,5 +46,7 @@ use rule encode_select as encode_final with:
         "../envs/encode_final.yaml"
     params:
         window="final",
-        settings=settings(filter=SECTIONS["filter"], protocol=SECTIONS["split"]["protocol"]),
+        settings=settings(
+            filter=SECTIONS["filter"], protocol=SECTIONS["split"]["protocol"]
+        ),
         code=code_digest("encode"),

@@ -24,7 +24,7 @@ rule evaluate_run:
         settings=settings(evaluation=SECTIONS["evaluation"]),
         code=run_code("evaluate"),
     shell:
-        "{RECSYS} evaluate {input.model:q} --params {input.params:q} --items {input.vocabulary:q} --held-out {input.valid:q}"
+        "recsys evaluate {input.model:q} --params {input.params:q} --items {input.vocabulary:q} --held-out {input.valid:q}"
         " --metrics {output.metrics:q} --ranks {output.ranks:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
 
@@ -50,8 +50,10 @@ rule write_leaderboard:
         "../envs/write_leaderboard.yaml"
     params:
         runs=collect("results/runs/{run}", run=RUNS),
-        settings=settings(evaluation=SECTIONS["evaluation"], baselines=BASELINE_FAMILIES),
+        settings=settings(
+            evaluation=SECTIONS["evaluation"], baselines=BASELINE_FAMILIES
+        ),
         code=code_digest("leaderboard"),
     shell:
-        "{RECSYS} leaderboard {params.runs:q} --champion {input.champion:q} --comparison {input.comparison:q}"
+        "recsys leaderboard {params.runs:q} --champion {input.champion:q} --comparison {input.comparison:q}"
         " --history {input.history:q} --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"

@@ -19,4 +19,4 @@ rule export_champion:
         settings=settings(evaluation=SECTIONS["evaluation"]),
         code=code_digest("export", FAMILIES),
     shell:
-        "{RECSYS} export --model {input.model:q} --output {output.export:q} --settings {params.settings:q} > {log:q} 2>&1"
+        "recsys export --model {input.model:q} --output {output.export:q} --settings {params.settings:q} > {log:q} 2>&1"

@@ -21,5 +21,5 @@ rule ingest_part:
         settings=source_settings(),
         code=code_digest("ingest"),
     shell:
-        "{RECSYS} ingest {input.raw:q} --events {output.events:q} --quarantine {output.quarantine:q}"
+        "recsys ingest {input.raw:q} --events {output.events:q} --quarantine {output.quarantine:q}"
         " --quality {output.quality:q} --settings {params.settings:q} > {log:q} 2>&1"

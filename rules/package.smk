@@ -31,7 +31,7 @@ rule package_champion:
         ),
         code=code_digest("package", FAMILIES),
     shell:
-        "{RECSYS} package --model {input.model:q} --export {input.export:q} --items {input.vocabulary:q} --test {input.test:q}"
+        "recsys package --model {input.model:q} --export {input.export:q} --items {input.vocabulary:q} --test {input.test:q}"
         " --metrics {input.metrics:q} --package {output.package:q} --parity {output.parity:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -53,5 +53,5 @@ rule smoke_package:
         settings=settings(serve=SECTIONS["serve"]),
         code=code_digest("smoke", FAMILIES),
     shell:
-        "{RECSYS} smoke --package {input.package:q} --test {input.test:q} --items {input.vocabulary:q} --output {output.smoke:q}"
+        "recsys smoke --package {input.package:q} --test {input.test:q} --items {input.vocabulary:q} --output {output.smoke:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"

@@ -25,7 +25,7 @@ rule refit_champion:
         settings=settings(training=SECTIONS["training"]),
         code=code_digest("refit", FAMILIES),
     shell:
-        "{RECSYS} refit {input.train:q} --choice {input.choice:q} --items {input.vocabulary:q} --params {output.params:q}"
+        "recsys refit {input.train:q} --choice {input.choice:q} --items {input.vocabulary:q} --params {output.params:q}"
         " --model {output.model:q} --history {output.history:q} --work {params.work:q} --code {params.code:q}"
         " --threads {threads} --settings {params.settings:q} 2> >(tee {log:q} >&2)"
 
@@ -50,6 +50,6 @@ rule refit_baseline:
         settings=baseline_settings,
         code=baseline_code("refit"),
     shell:
-        "{RECSYS} refit {input.train:q} --items {input.vocabulary:q} --params {output.params:q} --model {output.model:q}"
+        "recsys refit {input.train:q} --items {input.vocabulary:q} --params {output.params:q} --model {output.model:q}"
         " --history {output.history:q} --work {params.work:q} --code {params.code:q} --threads {threads}"
         " --settings {params.settings:q} > {log:q} 2>&1"

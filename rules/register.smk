@@ -12,7 +12,9 @@ rule register_champion:
         parity="results/champion/parity.json",
         choice="results/champion/choice.json",
         metrics="results/champion/metrics.json",
-        select=collect("results/fit/select/{part}.parquet", part=["items", "train", "valid"]),
+        select=collect(
+            "results/fit/select/{part}.parquet", part=["items", "train", "valid"]
+        ),
         vocabulary="results/fit/final/items.parquet",
         test="results/fit/final/test.parquet",
         run_metrics=collect("results/runs/{run}/metrics.json", run=RUNS),
@@ -37,6 +39,6 @@ rule register_champion:
         ),
         code=code_digest("register", FAMILIES),
     shell:
-        "{RECSYS} register {params.runs:q} {params.data} --test {input.test:q} --items {input.vocabulary:q}"
+        "recsys register {params.runs:q} {params.data} --test {input.test:q} --items {input.vocabulary:q}"
         " --package {input.package:q} --smoke {input.smoke:q} --choice {input.choice:q} --metrics {input.metrics:q}"
         " --registered {output.registered:q} --settings {params.settings:q} > {log:q} 2>&1"

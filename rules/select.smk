@@ -25,7 +25,9 @@ rule select_run:
         "../envs/select_run.yaml"
     params:
         runs=collect("results/runs/{run}", run=RUNS),
-        settings=settings(evaluation=SECTIONS["evaluation"], training=SECTIONS["training"]),
+        settings=settings(
+            evaluation=SECTIONS["evaluation"], training=SECTIONS["training"]
+        ),
         code=code_digest("select"),
     shell:
-        "{RECSYS} select {params.runs:q} --choice {output.choice:q} --settings {params.settings:q} > {log:q} 2>&1"
+        "recsys select {params.runs:q} --choice {output.choice:q} --settings {params.settings:q} > {log:q} 2>&1"

@@ -18,4 +18,4 @@ rule serve:
         shop=CONFIGURATION.shop,
         settings=settings(serve=SECTIONS["serve"], tracking=SECTIONS["tracking"]),
     shell:
-        "{RECSYS} serve --shop {params.shop:q} --settings {params.settings:q} 2> >(tee {log:q} >&2)"
+        "recsys serve --shop {params.shop:q} --settings {params.settings:q} 2> >(tee {log:q} >&2)"

@@ -24,5 +24,5 @@ rule sessionize_events:
         settings=settings(sessions=SECTIONS["sessions"], split=SECTIONS["split"]),
         code=code_digest("sessionize"),
     shell:
-        "{RECSYS} sessionize {input.events:q} {params.test_events} --sessions {output.sessions:q}"
+        "recsys sessionize {input.events:q} {params.test_events} --sessions {output.sessions:q}"
         " --catalogue {output.catalogue:q} --summary {output.summary:q} --settings {params.settings:q} > {log:q} 2>&1"

@@ -8,7 +8,10 @@ rule test_champion:
     input:
         choice="results/champion/choice.json",
         model="results/champion/model",
-        baselines=collect("results/champion/baselines/{baseline}/model", baseline=CONFIGURATION.baselines),
+        baselines=collect(
+            "results/champion/baselines/{baseline}/model",
+            baseline=CONFIGURATION.baselines,
+        ),
         vocabulary="results/fit/final/items.parquet",
         test="results/fit/final/test.parquet",
     output:
@@ -33,6 +36,6 @@ rule test_champion:
         settings=settings(evaluation=SECTIONS["evaluation"]),
         code=code_digest("test", FAMILIES),
     shell:
-        "{RECSYS} test {input.model:q} {params.baselines} {params.names} --choice {input.choice:q} --items {input.vocabulary:q}"
+        "recsys test {input.model:q} {params.baselines} {params.names} --choice {input.choice:q} --items {input.vocabulary:q}"
         " --held-out {input.test:q} --metrics {output.metrics:q} --comparison {output.comparison:q} --ranks {output.ranks:q}"
         " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"

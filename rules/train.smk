@@ -25,6 +25,6 @@ rule train_run:
         settings=run_settings,
         code=run_code("train"),
     shell:
-        "{RECSYS} train {input.train:q} --items {input.vocabulary:q} --valid {input.valid:q} --params {output.params:q}"
+        "recsys train {input.train:q} --items {input.vocabulary:q} --valid {input.valid:q} --params {output.params:q}"
         " --model {output.model:q} --history {output.history:q} --work {params.work:q} --code {params.code:q}"
         " --threads {threads} --settings {params.settings:q} 2> >(tee {log:q} >&2)"

@@ -40,7 +40,7 @@ def stages_of_rules() -> dict[str, str]:
                 stages[inherited[2]] = stages[inherited[1]]
             else:
                 name = re.match(r"rule (\w+):", block)[1]
-                stages[name] = re.search(r"\{RECSYS\} (\w+)", block)[1]
+                stages[name] = re.search(r'"recsys (\w+) ', block)[1]
     return stages
 
 

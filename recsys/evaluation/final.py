@@ -50,7 +50,11 @@ def score_on_test(
         metric: [
             {"better": better, "worse": worse}
             | paired_difference(
-                gains(metric, rankings[better].ranks), gains(metric, rankings[worse].ranks), session, settings.bootstrap, settings.confidence
+                gains(metric, rankings[better].ranks),
+                gains(metric, rankings[worse].ranks),
+                session,
+                settings.bootstrap,
+                settings.confidence,
             )
             for better, worse in pairs
         ]

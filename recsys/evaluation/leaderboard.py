@@ -46,4 +46,6 @@ def leaderboard(
             described = {"run": name, "model": families[name], "predictions": test["predictions"]} | ranked
             last.append(_row(described, "test", None, compared[name], None, metric))
     schema = {"seed": pl.Int64, "seconds": pl.Float64, "events/s": pl.Float64}
-    return pl.concat([pl.DataFrame(part, schema_overrides=schema).sort(metric, descending=True, maintain_order=True) for part in (rows, last)])
+    return pl.concat(
+        [pl.DataFrame(part, schema_overrides=schema).sort(metric, descending=True, maintain_order=True) for part in (rows, last)]
+    )

@@ -52,7 +52,7 @@ def conservative_ranks(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """
     of_target = scores[np.arange(len(targets)), targets]
     table = torch.from_numpy(np.require(scores, requirements="CW"))
-    if np.isnan(of_target).any() or bool(torch.isnan(table.sum(1)).any()) and bool(torch.isnan(table).any()):
+    if np.isnan(of_target).any() or (bool(torch.isnan(table.sum(1)).any()) and bool(torch.isnan(table).any())):
         raise TrainingError("the model scores an item as NaN, so that nothing can be ranked; lower its learning_rate and train again")
     return (table >= torch.from_numpy(of_target).unsqueeze(1)).sum(1).numpy()
 
@@ -110,9 +110,7 @@ def ranking_metrics(ranks: np.ndarray, cutoffs: Sequence[int] = CUTOFFS) -> dict
     """`{"recall": {"1": …}, "mrr": {…}, "ndcg": {…}}` of ranks [P]; the mean over all predictions, hits and misses alike."""
     if not len(ranks):
         return {name: {str(cutoff): 0.0 for cutoff in cutoffs} for name in ("recall", "mrr", "ndcg")}
-    return {
-        name: {str(cutoff): float(gains(f"{name}@{cutoff}", ranks).mean()) for cutoff in cutoffs} for name in ("recall", "mrr", "ndcg")
-    }
+    return {name: {str(cutoff): float(gains(f"{name}@{cutoff}", ranks).mean()) for cutoff in cutoffs} for name in ("recall", "mrr", "ndcg")}
 
 
 def flat_metrics(ranks: np.ndarray, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, float]:

@@ -61,11 +61,15 @@ def select_run(folders: list[Path], settings: EvaluationSettings, training: Trai
     chosen_epochs = round(float(np.median([epoch for epoch in epochs if epoch]))) if any(epochs) else None
     parameters = params["parameters"] | ({"epochs": chosen_epochs} if chosen_epochs else {})
     refit = {"run": winner, "name": winner, "model": params["model"], "seed": params["seed"], "parameters": parameters}
-    why = f"{winner} has the highest {settings.metric} on validation, {table[0]['mean']:.4f} (mean of {len(own)} seed{'s' * (len(own) > 1)})"
+    why = (
+        f"{winner} has the highest {settings.metric} on validation, {table[0]['mean']:.4f} (mean of {len(own)} seed{'s' * (len(own) > 1)})"
+    )
     if len(table) > 1:
         second = table[1]
         gap = second["winner_minus_this"]
-        why += f"; {second['name']} follows with {second['mean']:.4f}, {gap['mean']:+.4f} in between ({gap['low']:+.4f} to {gap['high']:+.4f})"
+        why += (
+            f"; {second['name']} follows with {second['mean']:.4f}, {gap['mean']:+.4f} in between ({gap['low']:+.4f} to {gap['high']:+.4f})"
+        )
     return {
         "run": winner,
         "runs": sorted(folder.name for folder in own),

@@ -236,13 +236,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise PackageError(f"{folder} is no model folder: it has no manifest.json")
     manifest = read_json(path)
     if manifest.get("format") != MANIFEST_FORMAT:
-        raise PackageError(f"{path} has the format {manifest.get('format')!r}; this version reads {MANIFEST_FORMAT}, so train the model again")
+        raise PackageError(
+            f"{path} has the format {manifest.get('format')!r}; this version reads {MANIFEST_FORMAT}, so train the model again"
+        )
     found = folder_digests(folder, leave_out=("manifest.json",))
     for name, digest in manifest["files"].items():
         if name not in found:
             raise PackageError(f"{folder / name} is missing; train the model again")
         if found[name] != digest:
-            raise PackageError(f"{folder / name} was altered after it was written (its SHA-256 is not the manifest's); train the model again")
+            raise PackageError(
+                f"{folder / name} was altered after it was written (its SHA-256 is not the manifest's); train the model again"
+            )
     return manifest
 
 

@@ -34,7 +34,9 @@ class Popularity(Model):
         """
         items = data.train.items
         if self.parameters.window is not None and data.train.starts is None:
-            raise DataError("popularity's window needs to know when sessions start; read them with their column `start`, or leave window out")
+            raise DataError(
+                "popularity's window needs to know when sessions start; read them with their column `start`, or leave window out"
+            )
         if self.parameters.window is not None and len(data.train):
             recent = data.train.starts >= data.train.starts.max() - self.parameters.window
             items = items[np.repeat(recent, data.train.lengths)]

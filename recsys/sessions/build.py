@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import rust_sessionizer
 
+import rust_sessionizer
 from recsys.errors import DataError
 from recsys.sessions.split import cut_points, iso
 from recsys.settings.sessions import SessionSettings, SplitSettings
@@ -112,7 +112,9 @@ def build_sessions(
 def _sessionize(events: pl.DataFrame, settings: SessionSettings) -> pl.DataFrame:
     sessionized = events["session"].null_count() < events.height
     if sessionized and events["session"].null_count():
-        raise DataError(f"{events['session'].null_count()} of {events.height} events have no session id; a log has them on all events or on none")
+        raise DataError(
+            f"{events['session'].null_count()} of {events.height} events have no session id; a log has them on all events or on none"
+        )
     has_visitor = events["visitor_id"].null_count() == 0
     used = ["item", "timestamp", "events"]
     used += ["visitor_id"] * has_visitor + ["session"] * sessionized + ["click"] * (settings.clicks is not None)

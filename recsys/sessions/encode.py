@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import rust_sessionizer
 
+import rust_sessionizer
 from recsys.errors import DataError
 from recsys.sessions.lists import from_flat, keep_clicks
 from recsys.sessions.split import Cuts, train_and_held_out
@@ -64,9 +64,7 @@ def encode_window(
 
 
 def _filter(sessions: pl.DataFrame, filters: FilterSettings) -> pl.DataFrame:
-    return rust_sessionizer.filter_support(
-        sessions, items="items", min_support=filters.min_support, min_length=filters.min_session_length
-    )
+    return rust_sessionizer.filter_support(sessions, items="items", min_support=filters.min_support, min_length=filters.min_session_length)
 
 
 def _reindex(sessions: pl.DataFrame, index_of: np.ndarray) -> pl.DataFrame:

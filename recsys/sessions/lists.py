@@ -26,6 +26,4 @@ def keep_clicks(frame: pl.DataFrame, keep: np.ndarray) -> pl.DataFrame:
     session = np.repeat(np.arange(frame.height), lengths)
     left = np.bincount(session[keep], minlength=frame.height)
     mask = pl.Series(keep)
-    return frame.with_columns(
-        from_flat(name, frame[name].explode(empty_as_null=False).filter(mask), left) for name in list_columns(frame)
-    )
+    return frame.with_columns(from_flat(name, frame[name].explode(empty_as_null=False).filter(mask), left) for name in list_columns(frame))

@@ -39,7 +39,9 @@ def _cut(key: str, size: int | float, starts: np.ndarray, end: int, total: int) 
         span = format_span(int(starts[0]), end)
     if cut <= starts[0]:
         shown = size if isinstance(size, float) else format_duration(size)
-        raise ConfigurationError(f"{key} is {shown}, but what is left of the log ({span}) holds no session before it; choose a smaller {key}")
+        raise ConfigurationError(
+            f"{key} is {shown}, but what is left of the log ({span}) holds no session before it; choose a smaller {key}"
+        )
     if cut > starts[-1]:
         raise ConfigurationError(f"{key} is {format_duration(int(size))}, and no session starts in it; choose a larger {key}")
     return cut

@@ -26,7 +26,7 @@ class SplitSettings(Section):
     valid: SplitSize = 0.1
     """Sessions that start in this part before the test part are validation."""
     protocol: Literal["strict", "gru4rec"] = "strict"
-    """`strict`: nothing after a cut reaches training, the filters included. `gru4rec`: filters before splitting, as published figures do."""
+    """`strict`: nothing after a cut reaches training or its filters. `gru4rec`: filters before splitting, as published figures do."""
 
 
 class FilterSettings(Section):

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import torch
-from rust_sessionizer import training_schedule
 
 from recsys.sessions.table import Sessions
+from rust_sessionizer import training_schedule
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-import rust_sessionizer as rs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+
+import rust_sessionizer as rs
 
 TIME = pl.Datetime("ms", "UTC")
 
@@ -178,7 +179,10 @@ def in_libraries(events: pl.DataFrame) -> dict[str, object]:
     arrow = events.to_arrow()
     plain = arrow.cast(pa.schema([(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type) for f in arrow.schema]))
     views = arrow.cast(pa.schema([(f.name, pa.string_view() if pa.types.is_large_string(f.type) else f.type) for f in arrow.schema]))
-    coded = [plain.column(i).dictionary_encode() if pa.types.is_string(plain.schema.field(i).type) else plain.column(i) for i in range(plain.num_columns)]
+    coded = [
+        plain.column(i).dictionary_encode() if pa.types.is_string(plain.schema.field(i).type) else plain.column(i)
+        for i in range(plain.num_columns)
+    ]
     padded = pa.concat_tables([plain.slice(2, 1), plain, plain.slice(0, 2)])
     return {
         "polars": events,

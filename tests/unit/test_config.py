@@ -100,7 +100,9 @@ def test_a_path_without_a_file_is_told(tmp_path, monkeypatch):
         _ = configuration.parts
 
 
-@pytest.mark.parametrize(("text", "milliseconds"), [("30m", 1_800_000), ("1h30m", 5_400_000), ("7d", 604_800_000), (250, 250), ("1.5s", 1500)])
+@pytest.mark.parametrize(
+    ("text", "milliseconds"), [("30m", 1_800_000), ("1h30m", 5_400_000), ("7d", 604_800_000), (250, 250), ("1.5s", 1500)]
+)
 def test_durations(text, milliseconds):
     assert parse_duration(text) == milliseconds
     assert parse_duration(format_duration(milliseconds)) == milliseconds

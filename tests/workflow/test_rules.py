@@ -30,7 +30,11 @@ def test_lint_is_clean():
 
 def test_snakefmt_is_clean():
     done = subprocess.run(
-        [str(Path(sys.executable).with_name("snakefmt")), "--check", "Snakefile", "rules"], cwd=ROOT, capture_output=True, text=True, check=False
+        [str(Path(sys.executable).with_name("snakefmt")), "--check", "Snakefile", "rules"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 

@@ -188,7 +188,9 @@ mod tests {
         fn repeats_are_dropped_as_dedup_does(lists_in in prop::collection::vec(prop::collection::vec(0_i32..3, 0..8), 0..9)) {
             let (offsets, items) = flat(&lists_in);
             let mut expected: Vec<(u32, Vec<i32>)> = (0..).zip(lists_in).collect();
-            expected.iter_mut().for_each(|(_, list)| list.dedup());
+            for (_, list) in &mut expected {
+                list.dedup();
+            }
             prop_assert_eq!(drop_repeats(&offsets, &items).map(|left| lists(&items, &left)), Ok(expected));
         }
     }
