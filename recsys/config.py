@@ -257,7 +257,8 @@ def _sentence(error: ValidationError, prefix: str, model: type[BaseModel]) -> st
         case "missing":
             return f"{key}: the key is missing; add it"
         case "union_tag_invalid":
-            return f"{key}: there is no source {value.get('type') if isinstance(value, dict) else value!r}; the sources are {first['ctx']['expected_tags']}"
+            named = value.get("type") if isinstance(value, dict) else value
+            return f"{key}: there is no source {named!r}; the sources are {first['ctx']['expected_tags']}"
         case "union_tag_not_found":
             return f"{key}: 'type' is missing; write `type: demo` or `type: files`"
         case "value_error":
