@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # Builds the extension from the checkout's sources into the environment.
-# Sources: b68892126111ef79abe0c2ad752cf323ac58e978390ca9397403ede7b7accd9f
+# Sources: 4ab16b7fbb49c1f84a74a19c78f32e5da73dd48722cf98bed7be52341f992bd9
 set -euo pipefail
 python -m pip install --no-deps --no-build-isolation "${RECSYS_CHECKOUT:-$PWD}/rust_sessionizer"

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import sys
+import time
 
 sys.path.insert(0, workflow.basedir)
 
@@ -35,6 +36,7 @@ validate(
     set_default=False,
 )
 
+STARTED = time.strftime("%Y-%m-%dT%H%M%S", time.gmtime())
 RUNS = CONFIGURATION.grid
 SECTIONS = CONFIGURATION.model_dump(mode="json")
 FAMILIES = tuple(sorted({run.model for run in RUNS.values()}))

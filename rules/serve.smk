@@ -11,7 +11,8 @@ rule serve:
     log:
         "results/logs/serve.log",
     benchmark:
-        "results/benchmarks/serve.jsonl"
+        # A file a start: the rule has no output, and what is there already would count as done.
+        f"results/benchmarks/serve/{STARTED}.jsonl"
     conda:
         "../envs/serve.yaml"
     params:

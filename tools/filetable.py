@@ -24,7 +24,11 @@ def _first_line(path: Path) -> str:
 def table() -> str:
     """The table of every source file."""
     files = [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk")), *sorted((ROOT / "recsys").rglob("*.py"))]
-    files += sorted((ROOT / "rust_sessionizer").glob("*/src/**/*.rs")) + sorted((ROOT / "tools").glob("*.py")) + sorted((ROOT / "benchmarks").glob("*.py"))
+    files += (
+        sorted((ROOT / "rust_sessionizer").glob("*/src/**/*.rs"))
+        + sorted((ROOT / "tools").glob("*.py"))
+        + sorted((ROOT / "benchmarks").glob("*.py"))
+    )
     rows = [(path.relative_to(ROOT).as_posix(), _first_line(path)) for path in files]
     return "| file | what it is |\n|---|---|\n" + "".join(f"| `{name}` | {said} |\n" for name, said in rows if said)
 

@@ -1,5 +1,6 @@
 """`recsys serve`: the registered champion, or a package, over HTTP."""
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -22,4 +23,5 @@ def serve(
     quiet_mlflow()
     chosen = read_settings(settings)
     package = resolve_package(model or chosen.serve.model, tracking_uri or chosen.tracking.uri, shop or chosen.shop)
-    serve_package(package, chosen.serve, port)
+    with suppress(KeyboardInterrupt):  # the way a server is meant to be stopped
+        serve_package(package, chosen.serve, port)

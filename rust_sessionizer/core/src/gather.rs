@@ -2,11 +2,21 @@
 
 use rayon::prelude::*;
 
+use crate::memory::zeros;
+
 /// The values of the given rows, in that order.
 ///
 /// # Panics
 /// Where a row is out of range.
 #[must_use]
-pub fn gather<T: Copy + Send + Sync>(values: &[T], rows: &[u32]) -> Vec<T> {
-    rows.par_iter().with_min_len(16_384).map(|&row| values[row as usize]).collect()
+pub fn gather<T: Copy + Default + Send + Sync>(values: &[T], rows: &[u32]) -> Vec<T> {
+    let mut gathered = zeros(rows.len());
+    gathered.par_chunks_mut(STEP).zip(rows.par_chunks(STEP)).for_each(|(gathered, rows)| {
+        for (place, &row) in gathered.iter_mut().zip(rows) {
+            *place = values[row as usize];
+        }
+    });
+    gathered
 }
+
+const STEP: usize = 65_536;

@@ -9,6 +9,7 @@ mod error;
 mod filter;
 mod gap;
 mod gather;
+mod memory;
 mod partition;
 mod pool;
 mod schedule;

@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use crate::memory::zeros;
+
 /// A stretch of the rows, bucket after bucket.
 pub(crate) struct Part<T> {
     entries: Vec<T>,
@@ -47,7 +49,7 @@ pub(crate) fn partition<T: Copy + Default + Send>(
                 starts[bucket] += starts[bucket - 1];
             }
             let mut next = starts.clone();
-            let mut entries = vec![T::default(); stretch.len()];
+            let mut entries = zeros(stretch.len());
             for row in stretch {
                 let hash = hash_of(row);
                 let place = &mut next[bucket_of(hash)];

@@ -71,13 +71,17 @@ pub(crate) struct Span {
 
 impl Span {
     fn of(times: &[i64]) -> Self {
-        let ends = |part: &[i64]| Self {
-            first: part.iter().copied().min().unwrap_or(i64::MAX),
-            last: part.iter().copied().max().unwrap_or(i64::MIN),
-            ordered: part.is_sorted(),
+        let ends = |part: &[i64]| {
+            let ordered = part.is_sorted();
+            let (first, last) = if ordered {
+                (part.first().copied(), part.last().copied())
+            } else {
+                (part.iter().copied().min(), part.iter().copied().max())
+            };
+            Self { first: first.unwrap_or(i64::MAX), last: last.unwrap_or(i64::MIN), ordered }
         };
         let none = || Self { first: i64::MAX, last: i64::MIN, ordered: true };
-        times.par_chunks(65_536).map(ends).reduce(none, |a, b| Self {
+        times.par_chunks(16_384).map(ends).reduce(none, |a, b| Self {
             first: a.first.min(b.first),
             last: a.last.max(b.last),
             ordered: a.ordered && b.ordered && a.last <= b.first,

@@ -12,6 +12,7 @@ use std::hash::BuildHasher;
 
 use rayon::prelude::*;
 
+use crate::memory::zeros;
 use crate::partition::hash;
 use crate::sessions::{Events, Sessions, row_number};
 
@@ -29,37 +30,25 @@ pub(crate) fn is_worth_it(times: &[i64], gap: u64) -> bool {
 pub(crate) fn sessionize(events: &Events, gap: u64) -> Sessions {
     let (links, roots) = link(events, gap);
     if events.keep.is_none() && events.drop_repeats.is_none() {
-        let (sessions, heads, lengths) = number(links, roots);
-        let (offsets, mut places) = places(lengths);
-        let mut rows = vec![0; sessions.len()];
-        for (row, session) in (0..).zip(sessions) {
-            let place = &mut places[session as usize];
-            rows[*place as usize] = row;
-            *place += 1;
-        }
-        return Sessions { rows, offsets, heads };
+        list_all(links, &roots)
+    } else {
+        list_some(events, links, roots.iter().sum())
     }
-    let listed = number_listed(events, links, roots);
-    let (offsets, mut places) = places(listed.lengths);
-    let mut rows = vec![0; places.last().map_or(0, |_| usize::try_from(offsets[offsets.len() - 1]).unwrap_or(0))];
-    for (row, session) in (0..).zip(listed.sessions) {
-        if session & UNLISTED == 0 {
-            let place = &mut places[listed.numbers[session as usize] as usize];
-            rows[*place as usize] = row;
-            *place += 1;
-        }
-    }
-    Sessions { rows, offsets, heads: listed.heads }
 }
 
 const NONE: u32 = u32::MAX;
 
-/// For every row the row before it in its session, or `NONE`; and the number of those without one.
-fn link(events: &Events, gap: u64) -> (Vec<u32>, usize) {
+/// Rows of one thread.
+fn stretch(rows: usize) -> usize {
+    rows.div_ceil(rayon::current_num_threads()).max(WINDOW)
+}
+
+/// For every row the row before it in its session, or `NONE`; and for every stretch the number of those without one.
+fn link(events: &Events, gap: u64) -> (Vec<u32>, Vec<usize>) {
     let rows = events.keys.len();
     let seed = RandomState::new().hash_one(0).cast_signed();
-    let mut links = vec![NONE; rows];
-    let step = rows.div_ceil(rayon::current_num_threads()).max(WINDOW);
+    let mut links = zeros(rows);
+    let step = stretch(rows);
     let roots = links
         .par_chunks_mut(step)
         .enumerate()
@@ -81,7 +70,7 @@ fn link(events: &Events, gap: u64) -> (Vec<u32>, usize) {
             }
             roots
         })
-        .sum();
+        .collect();
     (links, roots)
 }
 
@@ -174,24 +163,149 @@ impl Table {
     }
 }
 
-/// Numbers where every event is listed: the session of every row; heads; lengths.
-fn number(links: Vec<u32>, roots: usize) -> (Vec<u32>, Vec<u32>, Vec<u32>) {
+/// Marks a session that began in an earlier stretch, by its place in `Crossing`.
+const EARLIER: u32 = 1 << 31;
+
+/// A session that goes on in a stretch after the one it began in.
+struct Crossing {
+    /// The event before, in an earlier stretch.
+    link: u32,
+    /// Its events in this stretch.
+    rows: Vec<u32>,
+}
+
+/// Sessions where every event is listed: each thread numbers and lists those that begin in its stretch.
+fn list_all(links: Vec<u32>, roots: &[usize]) -> Sessions {
+    let step = stretch(links.len());
     let mut sessions = links;
-    let mut heads = Vec::with_capacity(roots);
-    let mut lengths: Vec<u32> = Vec::with_capacity(roots);
-    for row in 0..sessions.len() {
-        let before = sessions[row];
-        if before == NONE {
-            sessions[row] = row_number(heads.len());
-            heads.push(row_number(row));
-            lengths.push(1);
-        } else {
-            let session = sessions[before as usize];
-            sessions[row] = session;
-            lengths[session as usize] += 1;
+    let mut heads = zeros(roots.iter().sum());
+    let mut lengths = zeros(heads.len());
+    let crossings: Vec<Vec<Crossing>> = sessions
+        .par_chunks_mut(step)
+        .zip(split(&mut heads, roots))
+        .zip(split(&mut lengths, roots))
+        .enumerate()
+        .map(|(number, ((sessions, heads), lengths))| {
+            number_stretch(row_number(number * step), sessions, heads, lengths)
+        })
+        .collect();
+
+    // A session of an earlier stretch is known by its head's stretch and its number there.
+    let bases: Vec<u32> = prefixes(roots);
+    let mut known: Vec<Vec<u32>> = Vec::with_capacity(crossings.len());
+    for crossings in &crossings {
+        let mut sessions_here = Vec::with_capacity(crossings.len());
+        for crossing in crossings {
+            let earlier = sessions[crossing.link as usize];
+            let stretch = crossing.link as usize / step;
+            let session = if earlier & EARLIER == 0 {
+                bases[stretch] + earlier
+            } else {
+                known[stretch][(earlier & !EARLIER) as usize]
+            };
+            sessions_here.push(session);
+        }
+        known.push(sessions_here);
+    }
+    let own: Vec<usize> = split(&mut lengths, roots)
+        .into_par_iter()
+        .map(|lengths| lengths.iter().map(|&length| length as usize).sum())
+        .collect();
+    let mut grown = own;
+    for (crossings, known) in crossings.iter().zip(&known) {
+        for (crossing, &session) in crossings.iter().zip(known) {
+            lengths[session as usize] += row_number(crossing.rows.len());
+            let stretch = bases.partition_point(|&base| base <= session) - 1;
+            grown[stretch] += crossing.rows.len();
         }
     }
-    (sessions, heads, lengths)
+
+    let mut rows = zeros(sessions.len());
+    let mut offsets: Vec<i64> = zeros(heads.len() + 1);
+    let starts: Vec<u32> = prefixes(&grown);
+    split(&mut rows, &grown)
+        .into_par_iter()
+        .zip(split(&mut lengths, roots))
+        .zip(split(&mut offsets, roots))
+        .zip(starts)
+        .zip(sessions.par_chunks(step))
+        .enumerate()
+        .for_each(|(number, ((((rows, places), offsets), start), sessions))| {
+            let mut next = 0;
+            for (place, offset) in places.iter_mut().zip(offsets) {
+                *offset = i64::from(start + next);
+                next += std::mem::replace(place, next);
+            }
+            for (row, &session) in (row_number(number * step)..).zip(sessions) {
+                if session & EARLIER == 0 {
+                    let place = &mut places[session as usize];
+                    rows[*place as usize] = row;
+                    *place += 1;
+                }
+            }
+        });
+    offsets[heads.len()] = i64::from(row_number(rows.len()));
+    // What is left goes behind the rows of its session that are there.
+    let starts: Vec<u32> = prefixes(&grown);
+    for (crossings, known) in crossings.iter().zip(&known) {
+        for (crossing, &session) in crossings.iter().zip(known) {
+            let stretch = bases.partition_point(|&base| base <= session) - 1;
+            let place = &mut lengths[session as usize];
+            let begin = (starts[stretch] + *place) as usize;
+            rows[begin..begin + crossing.rows.len()].copy_from_slice(&crossing.rows);
+            *place += row_number(crossing.rows.len());
+        }
+    }
+    Sessions { rows, offsets, heads }
+}
+
+/// Turns links into numbers of the sessions that begin here, or of `Crossing`s.
+fn number_stretch(first: u32, sessions: &mut [u32], heads: &mut [u32], lengths: &mut [u32]) -> Vec<Crossing> {
+    let mut crossings: Vec<Crossing> = Vec::new();
+    let mut next = 0;
+    for place in 0..sessions.len() {
+        let row = first + row_number(place);
+        let link = sessions[place];
+        sessions[place] = if link == NONE {
+            heads[next] = row;
+            lengths[next] = 1;
+            next += 1;
+            row_number(next - 1)
+        } else if link < first {
+            crossings.push(Crossing { link, rows: vec![row] });
+            row_number(crossings.len() - 1) | EARLIER
+        } else {
+            let session = sessions[(link - first) as usize];
+            if session & EARLIER == 0 {
+                lengths[session as usize] += 1;
+            } else {
+                crossings[(session & !EARLIER) as usize].rows.push(row);
+            }
+            session
+        };
+    }
+    crossings
+}
+
+/// Parts of the given lengths, one after the other.
+fn split<'a, T>(mut whole: &'a mut [T], lengths: &[usize]) -> Vec<&'a mut [T]> {
+    let mut parts = Vec::with_capacity(lengths.len());
+    for &length in lengths {
+        let (part, rest) = whole.split_at_mut(length);
+        parts.push(part);
+        whole = rest;
+    }
+    parts
+}
+
+/// The sum of those before each.
+fn prefixes(lengths: &[usize]) -> Vec<u32> {
+    let sum = |sum: &mut u32, &length: &usize| {
+        let before = *sum;
+        *sum += row_number(length);
+        Some(before)
+    };
+    lengths.iter().scan(0, sum).collect()
 }
 
 const UNLISTED: u32 = 1 << 31;
@@ -204,6 +318,22 @@ struct Listed {
     numbers: Vec<u32>,
     heads: Vec<u32>,
     lengths: Vec<u32>,
+}
+
+/// Sessions where not every event is listed.
+fn list_some(events: &Events, links: Vec<u32>, roots: usize) -> Sessions {
+    let listed = number_listed(events, links, roots);
+    let (offsets, mut places) = places(listed.lengths);
+    let count = listed.sessions.iter().filter(|&session| session & UNLISTED == 0).count();
+    let mut rows = zeros(count);
+    for (row, session) in (0..).zip(listed.sessions) {
+        if session & UNLISTED == 0 {
+            let place = &mut places[listed.numbers[session as usize] as usize];
+            rows[*place as usize] = row;
+            *place += 1;
+        }
+    }
+    Sessions { rows, offsets, heads: listed.heads }
 }
 
 fn number_listed(events: &Events, links: Vec<u32>, roots: usize) -> Listed {
