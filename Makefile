@@ -45,7 +45,7 @@ setup: check $(VENV)/.extension ## set up .venv from the lock and build the exte
 run: setup ## the whole pipeline, then a summary
 	@$(BIN)/recsys unlock
 	@PATH="$(abspath $(BIN)):$$PATH" snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
-	@$(BIN)/recsys summary
+	@$(BIN)/recsys summary $(if $(CONFIG),--configuration $(CONFIG))
 
 test: setup ## every test: Rust, then Python, workflow and server
 	cargo test --quiet --manifest-path rust_sessionizer/Cargo.toml

@@ -6,16 +6,22 @@ from typing import Annotated
 import typer
 
 
-def summary(results: Annotated[Path, typer.Argument(help="The results folder.")] = Path("results")) -> None:
+def summary(
+    results: Annotated[Path, typer.Argument(help="The results folder.")] = Path("results"),
+    configuration: Annotated[Path, typer.Option(help="The configuration the pipeline ran with.")] = Path("workflow_config.yaml"),
+) -> None:
     """Print the champion beside its baselines, and how to serve it."""
     import json
     import os
+    import shlex
 
     import polars as pl
+    import yaml
     from rich.console import Console
     from rich.table import Table
 
     from recsys.cli.arguments import existing
+    from recsys.config import load_configuration
     from recsys.files import read_json
 
     metrics = read_json(existing(results / "champion" / "metrics.json"))
@@ -26,8 +32,8 @@ def summary(results: Annotated[Path, typer.Argument(help="The results folder.")]
 
     console = Console()
     table = Table(title=f"Test split: {metrics['predictions']:,} predictions, each ranked against all items", title_justify="left")
-    table.add_column("model")
-    columns = [("recall", "1"), ("recall", "5"), ("recall", "10"), ("recall", "20"), ("mrr", "20"), ("ndcg", "20")]
+    table.add_column("model", no_wrap=True)
+    columns = [("recall", "1"), ("recall", "5"), ("recall", "10"), ("recall", "20"), ("mrr", "20")]
     for kind, cutoff in columns:
         table.add_column(f"{kind}@{cutoff}", justify="right")
     rows = {metrics["run"]: metrics} | {name: row for name, row in metrics["baselines"].items() if name != metrics["run"]}
@@ -36,13 +42,13 @@ def summary(results: Annotated[Path, typer.Argument(help="The results folder.")]
         table.add_row(shown, *(f"{row[kind][cutoff]:.4f}" for kind, cutoff in columns))
     console.print()
     console.print(table)
-    console.print(f"Chosen because {choice['why']}.", highlight=False)
+    console.print(f"Chosen because {choice['why']}.", highlight=False, soft_wrap=True)
     console.print(f"{registered['name']}, version {registered['version']}: {registered['reason']}", highlight=False, soft_wrap=True)
     if metrics["run"] in metrics["baselines"]:
         console.print("A baseline won: on this log, learning from sequences does not pay yet.", highlight=False)
     request = {"dataframe_records": [{"session": [str(item) if manifest.get("id_type") == "hash" else item for item in items]}]}
-    port = 5000
+    serve = load_configuration(yaml.safe_load(existing(configuration).read_text(encoding="utf-8"))).serve
+    address = f"http://{serve.host}:{serve.port}/invocations"
     console.print("\nServe it:      make serve   (or: snakemake serve --cores 1)", highlight=False)
-    curl = f"curl -s http://127.0.0.1:{port}/invocations -H 'Content-Type: application/json' -d '{json.dumps(request)}'"
-    print(f"Then ask it:   {curl}")
+    print(f"Then ask it:   curl -s {address} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(request))}")
     print(f"Leaderboard:   {os.path.relpath(results / 'leaderboard.csv')}")
