@@ -31,11 +31,13 @@ def summary(
     items = pl.read_parquet(existing(results / "fit" / "final" / "items.parquet"), n_rows=2)["item_id"].to_list()
 
     console = Console()
-    table = Table(title=f"Test split: {metrics['predictions']:,} predictions, each ranked against all items", title_justify="left")
+    table = Table(
+        title=f"Test split: {metrics['predictions']:,} predictions, each ranked against all items (R: recall)", title_justify="left"
+    )
     table.add_column("model", no_wrap=True)
     columns = [("recall", "1"), ("recall", "5"), ("recall", "10"), ("recall", "20"), ("mrr", "20")]
     for kind, cutoff in columns:
-        table.add_column(f"{kind}@{cutoff}", justify="right")
+        table.add_column(f"{'R' if kind == 'recall' else kind.upper()}@{cutoff}", justify="right")
     rows = {metrics["run"]: metrics} | {name: row for name, row in metrics["baselines"].items() if name != metrics["run"]}
     for name, row in sorted(rows.items(), key=lambda entry: -entry[1]["recall"]["20"]):
         shown = name + (" (champion)" if name == metrics["run"] else "")

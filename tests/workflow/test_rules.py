@@ -15,6 +15,7 @@ SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
 sys.path.insert(0, str(ROOT / "tools"))
 
 import environments  # noqa: E402
+import filetable  # noqa: E402
 import rulegraph  # noqa: E402
 
 
@@ -47,6 +48,11 @@ def test_dag_can_be_drawn():
 
 def test_readme_shows_todays_rule_graph():
     assert rulegraph.section((ROOT / "README.md").read_text()) == rulegraph.drawn(), "run tools/rulegraph.py"
+
+
+def test_the_architecture_lists_every_file():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    assert text[text.index(filetable.MARK) + len(filetable.MARK) :] == filetable.table(), "run tools/filetable.py"
 
 
 def test_every_rule_has_log_benchmark_and_environment():
