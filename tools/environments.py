@@ -5,6 +5,7 @@ Run it with `make envs` after a change of imports, pins or the extension; a test
 
 import re
 import sys
+from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -31,16 +32,19 @@ python -m pip install --no-deps --no-build-isolation "${{RECSYS_CHECKOUT:-$PWD}}
 """
 
 
-def stages_of_rules() -> dict[str, str]:
-    """The stage that each rule calls, read from rules/."""
-    stages: dict[str, str] = {}
+def rule_blocks() -> Iterator[tuple[str, str | None, str]]:
+    """Name, rule it inherits from, and text of every rule under rules/."""
     for path in sorted((ROOT / "rules").glob("*.smk")):
         for block in re.split(r"(?m)^ *(?=(?:use rule \w+ as \w+ with|rule \w+):$)", path.read_text(encoding="utf-8"))[1:]:
-            if inherited := re.match(r"use rule (\w+) as (\w+) with", block):
-                stages[inherited[2]] = stages[inherited[1]]
-            else:
-                name = re.match(r"rule (\w+):", block)[1]
-                stages[name] = re.search(r'"recsys (\w+) ', block)[1]
+            inherited = re.match(r"use rule (\w+) as (\w+) with", block)
+            yield (inherited[2], inherited[1], block) if inherited else (re.match(r"rule (\w+):", block)[1], None, block)
+
+
+def stages_of_rules() -> dict[str, str]:
+    """The stage that each rule calls."""
+    stages: dict[str, str] = {}
+    for name, parent, block in rule_blocks():
+        stages[name] = stages[parent] if parent else re.search(r'"recsys (\w+) ', block)[1]
     return stages
 
 

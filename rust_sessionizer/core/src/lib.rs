@@ -10,6 +10,7 @@ mod filter;
 mod gap;
 mod gather;
 mod memory;
+mod order;
 mod partition;
 mod pool;
 mod schedule;

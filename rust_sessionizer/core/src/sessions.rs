@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use crate::{Error, Result, buckets, stream};
+use crate::gather::gather;
+use crate::{Error, Result, buckets, order, stream};
 
 /// Whether two rows hold the same item.
 pub type SameItem<'a> = &'a (dyn Fn(u32, u32) -> bool + Sync);
@@ -44,11 +45,37 @@ pub fn sessionize(events: &Events) -> Result<Sessions> {
     if rows > MOST_ROWS {
         return Err(Error::TooManyRows { rows, limit: MOST_ROWS });
     }
-    let times = Span::of(events.times);
-    Ok(match events.gap {
-        Some(gap) if times.ordered && stream::is_worth_it(events.times, gap) => stream::sessionize(events, gap),
-        _ => buckets::sessionize(events, &times),
-    })
+    let span = Span::of(events.times);
+    if span.ordered {
+        return Ok(sessionize_ordered(events, &span));
+    }
+    let Some(order) = order::by_time(events.times, &span) else {
+        return Ok(buckets::sessionize(events, &span));
+    };
+    let keys = gather(events.keys, &order);
+    let times = gather(events.times, &order);
+    let keep = events.keep.map(|keep| gather(keep, &order));
+    let row_of = |place: u32| order[place as usize];
+    let same = events.drop_repeats.map(|same| move |a, b| same(row_of(a), row_of(b)));
+    let ordered = Events {
+        keys: &keys,
+        times: &times,
+        gap: events.gap,
+        keep: keep.as_deref(),
+        drop_repeats: same.as_ref().map(|same| same as SameItem),
+    };
+    let mut sessions = sessionize_ordered(&ordered, &Span { ordered: true, ..span });
+    for places in [&mut sessions.rows, &mut sessions.heads] {
+        places.par_iter_mut().with_min_len(16_384).for_each(|place| *place = row_of(*place));
+    }
+    Ok(sessions)
+}
+
+fn sessionize_ordered(events: &Events, span: &Span) -> Sessions {
+    match events.gap {
+        Some(gap) if stream::is_worth_it(events.times, gap) => stream::sessionize(events, gap),
+        _ => buckets::sessionize(events, span),
+    }
 }
 
 /// One bit of 32 is used as a mark.
@@ -63,6 +90,7 @@ fn check_length(column: &str, found: usize, expected: usize) -> Result<()> {
 }
 
 /// The first and last time, and whether those between are in order.
+#[derive(Clone, Copy)]
 pub(crate) struct Span {
     pub(crate) first: i64,
     pub(crate) last: i64,
