@@ -1,7 +1,7 @@
 """Tracking and the registry.
 
-Needs the tested package and all runs; uploads the runs, registers the package once and decides on its promotion. The tracking store
-is state, never a file of a rule.
+Needs the tested package and all runs; gives `registered.json`, after it has uploaded the runs, registered the package once and decided
+on its promotion. The tracking store is state, never a file of a rule.
 """
 
 

@@ -1,7 +1,7 @@
 """Serving.
 
-Needs a champion in the registry (made by the pipeline where there is none) or the package that `serve.model` names; serves it until
-Ctrl-C. For production, start `recsys serve` directly, without Snakemake.
+Needs a champion in the registry (made by the pipeline where there is none) or the package that `serve.model` names; gives no file, but
+answers on `POST /invocations` until Ctrl-C. For production, start `recsys serve` directly, without Snakemake.
 """
 
 

@@ -1,8 +1,12 @@
 """The extension against slow, obvious versions, on every table library."""
 
+import doctest
 import subprocess
 import sys
+import threading
+import time
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -347,6 +351,32 @@ def test_a_column_without_any_value_is_no_hindrance():
     assert rs.filter_support(found.with_columns(pl.lit(None).alias("more")), min_support=1, min_length=1)["more"].to_list() == [None]
     with pytest.raises(rs.NullValueError, match="column 'note' has a null in row 0"):
         rs.sessionize(events, visitor="note")
+
+
+def test_the_readme_tells_the_truth():
+    readme = Path(__file__).parents[2] / "rust_sessionizer" / "README.md"
+    failed, tried = doctest.testfile(str(readme), module_relative=False)
+    assert tried > 5
+    assert failed == 0
+
+
+def test_other_threads_run_meanwhile():
+    random = np.random.default_rng(3)
+    events = pl.DataFrame({name: random.integers(0, 10**6, 400_000) for name in ("visitor_id", "item_id", "timestamp")})
+    found, steps = [], 0
+    worker = threading.Thread(target=lambda: found.append(rs.sessionize(events, threads=1)))
+    interval = sys.getswitchinterval()
+    # A thread that holds the interpreter is not asked to give it up before this is over.
+    sys.setswitchinterval(60)
+    try:
+        worker.start()
+        while not found:
+            steps += 1
+            time.sleep(0)
+        worker.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert steps > 10
 
 
 def test_nothing_but_the_extension_is_imported():
