@@ -95,12 +95,12 @@ def test_a_long_log_gives_the_same_for_any_threads_and_chunks():
             "price": random.random(rows),
         }
     )
-    for events in (events, events.sort("timestamp", maintain_order=True)):
-        expected = obvious(events, 20_000_000, False, False)
-        cut = pl.concat([events[:7], events[7:70_001], events[70_001:]], rechunk=False)
-        for table, threads in ((events, 1), (events, 2), (cut, 3), (cut, None)):
+    for log in (events, events.sort("timestamp", maintain_order=True)):
+        expected = obvious(log, 20_000_000, False, False)
+        cut = pl.concat([log[:7], log[7:70_001], log[70_001:]], rechunk=False)
+        for table, threads in ((log, 1), (log, 2), (cut, 3), (cut, None)):
             assert_frame_equal(rs.sessionize(table, 20_000_000, extra=["price"], threads=threads), expected)
-        texts = events.with_columns(pl.format("visitor {}", "visitor_id").alias("visitor_id"))
+        texts = log.with_columns(pl.format("visitor {}", "visitor_id").alias("visitor_id"))
         found = rs.sessionize(texts, 20_000_000, extra=["price"])
         assert_frame_equal(found.drop("visitor_id"), expected.drop("visitor_id"))
 
@@ -363,20 +363,28 @@ def test_the_readme_tells_the_truth():
 def test_other_threads_run_meanwhile():
     random = np.random.default_rng(3)
     events = pl.DataFrame({name: random.integers(0, 10**6, 400_000) for name in ("visitor_id", "item_id", "timestamp")})
-    found, steps = [], 0
-    worker = threading.Thread(target=lambda: found.append(rs.sessionize(events, threads=1)))
+    enough, ended = threading.Event(), threading.Event()
+
+    def work():
+        for _ in range(50):
+            if not enough.is_set():
+                rs.sessionize(events, threads=1)
+        ended.set()
+
     interval = sys.getswitchinterval()
     # A thread that holds the interpreter is not asked to give it up before this is over.
     sys.setswitchinterval(60)
+    worker, steps = threading.Thread(target=work), 0
     try:
         worker.start()
-        while not found:
+        while steps < 1_000 and not ended.is_set():
             steps += 1
             time.sleep(0)
-        worker.join()
     finally:
+        enough.set()
+        worker.join()
         sys.setswitchinterval(interval)
-    assert steps > 10
+    assert steps == 1_000
 
 
 def test_nothing_but_the_extension_is_imported():
