@@ -21,7 +21,7 @@ rule package_champion:
         "results/benchmarks/package.jsonl"
     conda:
         "../envs/package_champion.yaml"
-    threads: 64
+    threads: 4
     params:
         settings=settings(
             shop=CONFIGURATION.shop,

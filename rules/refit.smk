@@ -19,7 +19,7 @@ rule refit_champion:
         "results/benchmarks/refit/champion.jsonl"
     conda:
         "../envs/refit_champion.yaml"
-    threads: 64
+    threads: 4
     params:
         work="results/work/refit",
         settings=settings(training=SECTIONS["training"]),

@@ -18,11 +18,11 @@ rule sessionize_events:
         "results/benchmarks/sessionize.jsonl"
     conda:
         "../envs/sessionize_events.yaml"
-    threads: 64
+    threads: 16
     params:
         test_events=options("--test-events", "test_events"),
         settings=settings(sessions=SECTIONS["sessions"], split=SECTIONS["split"]),
         code=code_digest("sessionize"),
     shell:
         "recsys sessionize {input.events:q} {params.test_events} --sessions {output.sessions:q}"
-        " --catalogue {output.catalogue:q} --summary {output.summary:q} --settings {params.settings:q} > {log:q} 2>&1"
+        " --catalogue {output.catalogue:q} --summary {output.summary:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"

@@ -29,7 +29,7 @@ rule test_champion:
         "results/benchmarks/test.jsonl"
     conda:
         "../envs/test_champion.yaml"
-    threads: 64
+    threads: 8
     params:
         baselines=options("--baseline", "baselines"),
         names=repeated("--name", CONFIGURATION.baselines),

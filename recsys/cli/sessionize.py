@@ -12,6 +12,7 @@ def sessionize(
     catalogue: Annotated[Path, typer.Option(help="Catalogue to write.")],
     summary: Annotated[Path, typer.Option(help="Counts and cut points to write.")],
     settings: Annotated[str, typer.Option(help='JSON: {"sessions": …, "split": …}.')] = "{}",
+    threads: Annotated[int | None, typer.Option(help="Processor threads of the extension; without it, all cores.")] = None,
     test_events: Annotated[list[Path] | None, typer.Option(help="Event parts of a separate test log.")] = None,
 ) -> None:
     """Join the events' parts into sessions."""
@@ -26,6 +27,7 @@ def sessionize(
         [existing(path) for path in test_events or []],
         section(given, "sessions", SessionSettings),
         section(given, "split", SplitSettings),
+        threads,
     )
     write_parquet(table, sessions)
     write_parquet(items, catalogue)

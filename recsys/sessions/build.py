@@ -47,7 +47,7 @@ def event_codes(events: pl.DataFrame) -> list[str]:
 
 
 def build_sessions(
-    parts: list[Path], test_parts: list[Path], settings: SessionSettings, split: SplitSettings
+    parts: list[Path], test_parts: list[Path], settings: SessionSettings, split: SplitSettings, threads: int | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
     """Sessions ordered by start, the catalogue, and the summary with the cut points.
 
@@ -57,6 +57,8 @@ def build_sessions(
         Event files of the log, and of a separate test log.
     settings, split
         How to sessionize and where to cut.
+    threads
+        Of the extension; None takes all cores.
 
     Raises
     ------
@@ -67,7 +69,7 @@ def build_sessions(
     held_out = read_events(test_parts) if test_parts else log.clear()
     events = pl.concat([log.with_columns(held_out=False), held_out.with_columns(held_out=True)], how="vertical_relaxed")
     names = event_codes(events)
-    codes, item_ids = rust_sessionizer.encode(events["item_id"])
+    codes, item_ids = rust_sessionizer.encode(events["item_id"], threads=threads)
     events = events.with_columns(
         pl.Series("item", codes),
         pl.col("event").replace_strict(names, list(range(len(names))), return_dtype=pl.UInt8).alias("events"),
@@ -78,9 +80,9 @@ def build_sessions(
             raise DataError(f"sessions.clicks names {unknown[0]!r}, which the log does not hold; it holds {', '.join(names)}")
         events = events.with_columns(pl.col("event").is_in(settings.clicks).alias("click"))
 
-    logs = [_sessionize(events.filter(~pl.col("held_out")), settings).with_columns(held_out=pl.lit(False))]
+    logs = [_sessionize(events.filter(~pl.col("held_out")), settings, threads).with_columns(held_out=pl.lit(False))]
     if test_parts:
-        logs.append(_sessionize(events.filter(pl.col("held_out")), settings).with_columns(held_out=pl.lit(True)))
+        logs.append(_sessionize(events.filter(pl.col("held_out")), settings, threads).with_columns(held_out=pl.lit(True)))
     sessions = pl.concat(logs, how="vertical_relaxed").sort("start", maintain_order=True)
     sessions = sessions.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("session_id")).select(SESSION_COLUMNS)
     if not sessions.height:
@@ -109,7 +111,7 @@ def build_sessions(
     return sessions, catalogue, summary
 
 
-def _sessionize(events: pl.DataFrame, settings: SessionSettings) -> pl.DataFrame:
+def _sessionize(events: pl.DataFrame, settings: SessionSettings, threads: int | None) -> pl.DataFrame:
     sessionized = events["session"].null_count() < events.height
     if sessionized and events["session"].null_count():
         raise DataError(
@@ -128,6 +130,7 @@ def _sessionize(events: pl.DataFrame, settings: SessionSettings) -> pl.DataFrame
         extra=["events"],
         keep="click" if settings.clicks is not None else None,
         drop_repeats=settings.drop_repeats,
+        threads=threads,
     )
     if not has_visitor:
         sessions = sessions.with_columns(pl.lit(None, dtype=events["visitor_id"].dtype).alias("visitor_id"))
