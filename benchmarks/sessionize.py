@@ -71,15 +71,23 @@ def polars_stable(log: pl.DataFrame) -> pl.DataFrame:
     return _numbered(log.lazy().sort("visitor_id", maintain_order=True)).collect()
 
 
-def polars_lists(log: pl.DataFrame) -> pl.DataFrame:
-    sessions = _numbered(log.lazy().sort("visitor_id", "timestamp")).group_by("session")
-    lists = sessions.agg(
+def _listed(numbered: pl.LazyFrame) -> pl.DataFrame:
+    lists = numbered.group_by("session").agg(
         pl.col("visitor_id").first(),
         pl.col("timestamp").first().alias("start"),
         pl.col("item_id").alias("items"),
         pl.col("timestamp").alias("times"),
     )
     return lists.sort("start").collect()
+
+
+def polars_lists(log: pl.DataFrame) -> pl.DataFrame:
+    return _listed(_numbered(log.lazy().sort("visitor_id", "timestamp")))
+
+
+def polars_lists_stable(log: pl.DataFrame) -> pl.DataFrame:
+    """For a log that is ordered by time already."""
+    return _listed(_numbered(log.lazy().sort("visitor_id", maintain_order=True)))
 
 
 def pandas_numbers(log: pd.DataFrame) -> pd.DataFrame:
@@ -154,6 +162,7 @@ def rows(events: int, ordered: bool, repeats: int) -> list[str]:
     }
     if ordered:
         forms["polars, numbers, stable sort"] = (polars_stable, log)
+        forms["polars, lists, stable sort"] = (polars_lists_stable, log)
     seconds = measure(forms, repeats)
     ours, *peers = seconds.values()
     order = "by time" if ordered else "shuffled"
@@ -161,11 +170,8 @@ def rows(events: int, ordered: bool, repeats: int) -> list[str]:
     lines = [
         f"| {size} | {order} | {name} | {taken:.3f} | {events / taken / 1e6:.1f} | {taken / ours:.1f} |" for name, taken in seconds.items()
     ]
-    best_polars = min(taken for name, taken in seconds.items() if name.startswith("polars"))
-    print(
-        f"{size}, {order}: {min(peers) / ours:.1f} times as fast as the best peer, {best_polars / ours:.1f} as polars' best form",
-        flush=True,
-    )
+    lists = min(taken for name, taken in seconds.items() if name.startswith("polars, lists"))
+    print(f"{size}, {order}: {lists / ours:.1f} times as fast as the best lists, {min(peers) / ours:.1f} as the best of all", flush=True)
     return lines
 
 

@@ -19,6 +19,8 @@ _MOST_FOR_POPULARITY = 1e-4
 class ItemToItem(Model):
     """Scores an item by the weighted counts of its pairs with the session's last items.
 
+    An item that is clicked again later in a session follows itself: in logs with repeats that is the likeliest next click of all.
+
     Attributes
     ----------
     offsets_ : int64 [items + 1]
@@ -51,7 +53,6 @@ class ItemToItem(Model):
             if self.parameters.direction == "both":
                 earlier, later = np.concatenate([earlier, later]), np.concatenate([later, earlier])
             pairs = pl.DataFrame({"item": earlier, "follower": later, "weight": np.full(len(earlier), 1.0 / distance)})
-            pairs = pairs.filter(pl.col("item") != pl.col("follower"))
             counts = _sum_pairs(pairs if counts is None else pl.concat([counts, pairs]))
         if counts is None:
             counts = pl.DataFrame(schema={"item": pl.Int32, "follower": pl.Int32, "weight": pl.Float64})

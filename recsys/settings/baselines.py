@@ -21,7 +21,7 @@ class ItemToItemParameters(Section):
     """Whether a pair counts only for the later item or for both."""
     reach: int = Field(default=10, ge=1)
     """Most clicks between the two items of a pair; a pair at distance d counts 1/d."""
-    last_items: int = Field(default=1, ge=1)
+    last_items: int = Field(default=3, ge=1)
     """How many of the session's last items vote, the i-th last with weight 1/i."""
     neighbours: int = Field(default=500, ge=1)
     """Most followers kept an item."""

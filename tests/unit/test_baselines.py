@@ -82,7 +82,7 @@ def test_popularity_is_read_back_as_it_was(tmp_path: Path) -> None:
 
 
 def item_to_item(sessions: Sequence[Sequence[int]], n_items: int, **parameters: object) -> ItemToItem:
-    return ItemToItem(ItemToItemParameters(**parameters)).fit(fit_data(sessions, n_items))
+    return ItemToItem(ItemToItemParameters(**{"last_items": 1} | parameters)).fit(fit_data(sessions, n_items))
 
 
 def pair_scores(model: ItemToItem, *queries: Sequence[int]) -> np.ndarray:
@@ -113,10 +113,10 @@ def test_pairs_stay_within_their_session() -> None:
     np.testing.assert_allclose(pair_scores(model, [1], [0]), [[0, 0, 0, 0], [0, 1, 0, 0]], atol=1e-3)
 
 
-def test_an_item_is_no_pair_with_itself() -> None:
+def test_an_item_clicked_again_follows_itself() -> None:
     model = item_to_item([[0, 0, 1, 0]], n_items=2)
-    # 0 -> 1 at distances 2 and 1; 1 -> 0 at distance 1; never 0 -> 0.
-    np.testing.assert_allclose(pair_scores(model, [0], [1]), [[0, 1], [1, 0]], atol=1e-3)
+    # 0 -> 0 at the distances 1, 3 and 2: 1 + 1/3 + 1/2; 0 -> 1 at 2 and 1: 1/2 + 1; 1 -> 0 at 1.
+    np.testing.assert_allclose(pair_scores(model, [0], [1]), [[1, 1.5 / (11 / 6)], [1, 0]], atol=1e-3)
 
 
 def test_both_directions_count_where_asked_for() -> None:
@@ -177,7 +177,7 @@ def slow_pair_scores(sessions: list[list[int]], query: list[int], n_items: int, 
     for session in sessions:
         for i, earlier in enumerate(session):
             for j, later in enumerate(session):
-                if i < j <= i + reach and earlier != later:
+                if i < j <= i + reach:
                     counts[earlier, later] += 1 / (j - i)
                     if both:
                         counts[later, earlier] += 1 / (j - i)
