@@ -57,7 +57,7 @@ def load(path: Path | None):
 
 def measure(threads: int, device: str, data: Path | None, steps: int, repeats: int) -> dict:
     """Seconds of `steps` steps, `repeats` times, in this process."""
-    from recsys.training.threads import use_threads
+    from recsys.training.hardware import use_threads
 
     use_threads(threads)
     import numpy as np

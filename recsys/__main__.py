@@ -1,5 +1,5 @@
 """`python -m recsys` is `recsys`."""
 
-from recsys.cli import main
+from recsys.cli.application import main
 
 main()

@@ -144,7 +144,7 @@ class Configuration(Section):
     def _parameters(self, name: str, run: RunSettings) -> Section:
         base: BaseModel = getattr(self.models, run.model)
         try:
-            return PARAMETERS[run.model].model_validate(base.model_dump(exclude_unset=True) | run.parameters)
+            return PARAMETERS[run.model].model_validate(base.model_dump(mode="json", exclude_unset=True) | run.parameters)
         except ValidationError as error:
             raise ValueError(_sentence(error, f"runs.{name}.parameters", PARAMETERS[run.model])) from None
 
@@ -177,6 +177,12 @@ class Configuration(Section):
             names = [f"demo-{number:04d}" for number in range(self.source.parts)]
             return {name: Part(name, f"results/raw/{name}.{self.source.format}") for name in names}
         parts: dict[str, Part] = {}
+        held = {Path(file).resolve() for file in _expand(self.source.test_paths or [], "source.test_paths")}
+        for file in _expand(self.source.paths, "source.paths"):
+            if Path(file).resolve() in held:
+                raise ConfigurationError(
+                    f"source.paths and source.test_paths both hold {file}; a test log must not be trained on, so narrow the paths"
+                )
         for held_out, patterns in ((False, self.source.paths), (True, self.source.test_paths or [])):
             for file in _expand(patterns, "source.test_paths" if held_out else "source.paths"):
                 stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(file).name.split(".")[0]).strip("-") or "part"
@@ -245,7 +251,12 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 def _sentence(error: ValidationError, prefix: str, model: type[BaseModel]) -> str:
     """The first thing that is wrong, as one sentence."""
     first = error.errors()[0]
-    location = tuple(first["loc"])
+    # The tags of a union and the word for a mapping's key are pydantic's, not the user's.
+    location = tuple(
+        step
+        for place, step in enumerate(first["loc"])
+        if step != "[key]" and not (place == 1 and first["loc"][0] == "source" and step in ("demo", "files"))
+    )
     key = ".".join([prefix, *map(str, location)] if prefix else map(str, location)) or "configuration"
     value = first.get("input")
     shown = repr(value) if not isinstance(value, dict | list) or len(repr(value)) < 60 else f"a {type(value).__name__}"

@@ -15,15 +15,15 @@ from recsys.errors import BusyError
 
 _PR_SET_PDEATHSIG = 1
 END_WITH_PARENT = "RECSYS_END_WITH_PARENT"
-"""Environment variable the workflow sets, so that a killed Snakemake leaves no stage running."""
+"""Environment variable with the id of the process that a stage must not outlive; a killed Snakemake then leaves none running."""
 
 
 def end_with_parent() -> None:
-    """Under the workflow (`RECSYS_END_WITH_PARENT` set, Linux only), have the kernel kill this process when its parent dies."""
-    if os.environ.get(END_WITH_PARENT) and sys.platform == "linux":
-        parent = os.getppid()
+    """Have the kernel kill this process when the one named in `RECSYS_END_WITH_PARENT` dies (Linux only); at once if it is gone already."""
+    named = os.environ.pop(END_WITH_PARENT, "")
+    if named and sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the kernel was told
+        if str(os.getppid()) != named:  # it died before the kernel was told
             sys.exit(1)
 
 
@@ -56,8 +56,9 @@ def record_owner() -> None:
 
 
 def forget_owner() -> None:
-    """Remove the note."""
-    OWNER.unlink(missing_ok=True)
+    """Remove the note, if it is this process's own."""
+    if OWNER.is_file() and json.loads(OWNER.read_text())["pid"] == os.getpid():
+        OWNER.unlink()
 
 
 def announce_checkout(folder: str | Path) -> None:

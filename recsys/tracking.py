@@ -31,6 +31,9 @@ _LONGEST_PARAMETER = 6_000
 _PARAMETERS_AT_ONCE, _METRICS_AT_ONCE = 100, 1_000
 
 
+_REGISTER = "run the pipeline first (or, where it has run, `snakemake --forcerun register_champion`)"
+
+
 def registered_name(shop: str) -> str:
     """The registered model's name of a shop."""
     return f"session-recommender-{shop}"
@@ -138,9 +141,7 @@ def champion_uri(tracking_uri: str | None, shop: str) -> str:
     """
     found = resolve_champion(tracking_uri, shop)
     if found is None:
-        raise RegistryError(
-            f"{registered_name(shop)} has no champion in {_shown(store_uri(tracking_uri))}; run the pipeline first, or name a package"
-        )
+        raise RegistryError(f"{registered_name(shop)} has no champion in {_shown(store_uri(tracking_uri))}; {_REGISTER}, or name a package")
     return found
 
 
@@ -155,7 +156,7 @@ def fetch_model(model_uri: str, tracking_uri: str | None) -> Path:
     uri = store_uri(tracking_uri)
     database = _database(uri)
     if database is not None and not database.is_file():
-        raise RegistryError(f"there is no tracking store {database}; run the pipeline first, or name a package folder")
+        raise RegistryError(f"there is no tracking store {database}; {_REGISTER}, or name a package folder")
     with _understood(uri):
         _client(uri)
         from mlflow.artifacts import download_artifacts

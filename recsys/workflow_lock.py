@@ -19,7 +19,8 @@ _ORPHANS_END_WITHIN = 10.0
 def _runs(arguments: list[str], program: str) -> bool:
     """Whether a command line runs `program` as a script or a module."""
     names = [Path(argument).name for argument in arguments[:2]]
-    return program in names or ("-m", program) in pairwise(arguments)
+    as_script = names[:1] == [program] or (names[1:] == [program] and names[0].startswith("python"))
+    return as_script or ("-m", program) in pairwise(arguments)
 
 
 def living_processes(folder: Path, program: str) -> list[int]:
@@ -72,6 +73,7 @@ def remove_stale_locks(folder: Path) -> bool:
 def _serves(pid: int) -> bool:
     """Whether a process is the server, which reads results and writes none."""
     try:
-        return "serve" in psutil.Process(pid).cmdline()
+        arguments = psutil.Process(pid).cmdline()
+        return "serve" in arguments and arguments.index("serve") <= 4
     except psutil.NoSuchProcess:
         return False

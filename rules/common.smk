@@ -55,10 +55,12 @@ def python_command():
 
 
 # Every shell line calls `recsys STAGE`, which runs this checkout; `exec` makes the stage a child of Snakemake itself, so that it can
-# end with it. The braces are doubled because Snakemake formats the prefix.
+# end with it. A job's threads, which Snakemake puts into OMP_NUM_THREADS, hold for polars and the extension too. The braces are doubled
+# because Snakemake formats the prefix.
 shell.prefix(
     "set -euo pipefail; recsys() {{ "
-    f"PYTHONPATH={shlex.quote(str(workflow.basedir))} PYTHONUNBUFFERED=1 {END_WITH_PARENT}=1 MLFLOW_DISABLE_TELEMETRY=true"
+    f"PYTHONPATH={shlex.quote(str(workflow.basedir))} PYTHONUNBUFFERED=1 MLFLOW_DISABLE_TELEMETRY=true {END_WITH_PARENT}=$PPID"
+    " POLARS_MAX_THREADS=${{OMP_NUM_THREADS:-1}} RAYON_NUM_THREADS=${{OMP_NUM_THREADS:-1}}"
     f' exec {python_command()} -m recsys "$@"; }}}}; '
 )
 
@@ -68,14 +70,18 @@ def settings(**sections):
     return lambda wildcards: json.dumps(sections, sort_keys=True)
 
 
-def source_settings():
-    """How a raw file is read; not which files there are, so that a new one reruns none of the others."""
-    source = {
+def described_source():
+    """The source, but for the places of its files."""
+    return {
         key: value
         for key, value in SECTIONS["source"].items()
         if key not in ("paths", "test_paths")
     }
-    return settings(source=source, checks=SECTIONS["checks"])
+
+
+def source_settings():
+    """How a raw file is read; not which files there are, so that a new one reruns none of the others."""
+    return settings(source=described_source(), checks=SECTIONS["checks"])
 
 
 def parts(held_out=False):
@@ -126,9 +132,9 @@ def options(option, name):
     return lambda wildcards, input: repeated(option, input.get(name, []))
 
 
-def package_serve_settings():
-    """What of the serving settings is part of a package."""
-    return {"max_session_length": CONFIGURATION.serve.max_session_length}
+def package_serve_settings(*more):
+    """What of the serving settings is part of a package, and the ones named; the address is not."""
+    return {key: SECTIONS["serve"][key] for key in ("max_session_length", *more)}
 
 
 def fair_threads(wildcards):
@@ -139,17 +145,17 @@ def fair_threads(wildcards):
 
 def split_settings_hash():
     """Digest of every setting that decides which events are training, validation and test."""
-    return value_digest(
-        {key: SECTIONS[key] for key in ("source", "sessions", "split", "filter")}
-    )
+    chosen = {key: SECTIONS[key] for key in ("sessions", "split", "filter")}
+    return value_digest(chosen | {"source": described_source()})
 
 
 def champion_if_needed(wildcards):
     """Nothing where a model can be served as it is; else the registration, which the pipeline then makes."""
     from recsys.tracking import resolve_champion
 
-    if CONFIGURATION.serve.model or resolve_champion(
-        CONFIGURATION.tracking.uri, CONFIGURATION.shop
-    ):
-        return []
-    return "results/champion/registered.json"
+    shop, tracking = CONFIGURATION.shop, CONFIGURATION.tracking
+    try:
+        there = CONFIGURATION.serve.model or resolve_champion(tracking.uri, shop)
+    except RecsysError:
+        return []  # the server will say what is wrong with the store
+    return [] if there else "results/champion/registered.json"

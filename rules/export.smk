@@ -16,7 +16,9 @@ rule export_champion:
     conda:
         "../envs/export_champion.yaml"
     params:
-        settings=settings(evaluation=SECTIONS["evaluation"]),
+        settings=settings(
+            evaluation=SECTIONS["evaluation"], serve=package_serve_settings()
+        ),
         code=code_digest("export", FAMILIES),
     shell:
         "recsys export --model {input.model:q} --output {output.export:q} --settings {params.settings:q} > {log:q} 2>&1"

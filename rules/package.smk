@@ -50,7 +50,9 @@ rule smoke_package:
     conda:
         "../envs/smoke_package.yaml"
     params:
-        settings=settings(serve=SECTIONS["serve"]),
+        settings=settings(
+            serve=package_serve_settings("max_body_bytes", "max_sessions")
+        ),
         code=code_digest("smoke", FAMILIES),
     shell:
         "recsys smoke --package {input.package:q} --test {input.test:q} --items {input.vocabulary:q} --output {output.smoke:q}"

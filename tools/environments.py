@@ -22,7 +22,8 @@ NOT_IMPORTED = {"mlflow": ["uvloop", "httptools"]}
 SERVED_CODE = ("recsys.serving.pyfunc", "recsys.serving.onnx_runtime", "recsys.serving.native_runtime")
 """What a package brings along and MLflow imports from there."""
 SERVING_STAGES = {"package", "smoke", "register", "serve"}
-BUILD = ["rust >=1.85", "c-compiler", "maturin >=1.16,<2", "pip"]
+RUST_VERSION = re.search(r'rust-version = "([0-9.]+)"', (ROOT / "rust_sessionizer" / "Cargo.toml").read_text(encoding="utf-8"))[1]
+BUILD = [f"rust >={RUST_VERSION}", "c-compiler", "maturin >=1.16,<2", "pip"]
 POST_DEPLOY = """\
 #!/usr/bin/env bash
 # Builds the extension from the checkout's sources into the environment.

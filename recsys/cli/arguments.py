@@ -1,39 +1,12 @@
-"""How stages read what they are given."""
+"""What stages ask of the paths they are given."""
 
-import json
 from pathlib import Path
-from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-
-from recsys.errors import ConfigurationError, DataError
-
-SectionType = TypeVar("SectionType", bound=BaseModel)
-
-
-def parse_settings(text: str) -> dict[str, Any]:
-    """The JSON object in `--settings`."""
-    try:
-        settings = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigurationError(f"--settings is no JSON ({error.msg} at character {error.pos}); pass one object, in quotes") from None
-    if not isinstance(settings, dict):
-        raise ConfigurationError(f"--settings is a {type(settings).__name__}; pass one JSON object")
-    return settings
-
-
-def section(settings: dict[str, Any], key: str, kind: type[SectionType]) -> SectionType:
-    """A typed section of the settings; its defaults where it is not given."""
-    try:
-        return kind.model_validate(settings.get(key, {}))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join([key, *map(str, first["loc"])])
-        raise ConfigurationError(f"--settings {where}: {first['msg']} (it is {first.get('input')!r})") from None
+from recsys.errors import DataError
 
 
 def existing(path: Path) -> Path:
     """The path of a file or folder that must be there."""
     if not path.exists():
-        raise DataError(f"{path} does not exist; run the stage that writes it first")
+        raise DataError(f"{path} does not exist; correct the path, or run the stage that writes it first")
     return path

@@ -12,6 +12,7 @@ def download(
 ) -> None:
     """Write the demo shop's raw log."""
     from recsys.events.sources.demo import write_demo
+    from recsys.settings.reading import parse_settings, section
     from recsys.settings.source import DemoSource
 
-    write_demo(DemoSource.model_validate_json(settings), paths)
+    write_demo(section({"source": parse_settings(settings)}, "source", DemoSource), paths)

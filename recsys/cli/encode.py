@@ -20,11 +20,12 @@ def encode(
     """Write a fit window."""
     import polars as pl
 
-    from recsys.cli.arguments import existing, parse_settings, section
+    from recsys.cli.arguments import existing
     from recsys.errors import ConfigurationError
     from recsys.files import read_json, write_json, write_parquet
     from recsys.sessions.encode import WINDOWS, encode_window
     from recsys.sessions.split import Cuts
+    from recsys.settings.reading import parse_settings, section
     from recsys.settings.sessions import FilterSettings
 
     if window not in WINDOWS:

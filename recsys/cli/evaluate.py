@@ -19,13 +19,14 @@ def evaluate(
     """Rank every prediction against all items."""
     import polars as pl
 
-    from recsys.cli.arguments import existing, parse_settings, section
+    from recsys.cli.arguments import existing
     from recsys.evaluation.measure import measure, write_ranks
     from recsys.files import read_json, write_json
     from recsys.models.registry import load_model
     from recsys.sessions.table import Sessions
+    from recsys.settings.reading import parse_settings, section
     from recsys.settings.training import EvaluationSettings
-    from recsys.training.threads import use_threads
+    from recsys.training.hardware import use_threads
 
     use_threads(threads)
     support = pl.read_parquet(existing(items))["support"].to_numpy()

@@ -15,9 +15,11 @@ def ingest(
 ) -> None:
     """Read one raw file into events, and set the rows that cannot be read aside."""
 
-    from recsys.cli.arguments import existing, parse_settings, section
+    from recsys.cli.arguments import existing
     from recsys.errors import ConfigurationError
     from recsys.events.ingest import ingest as ingest_file
+    from recsys.files import read_json
+    from recsys.settings.reading import parse_settings, section
     from recsys.settings.source import Checks, DemoSource, FilesSource
 
     given = parse_settings(settings)
@@ -28,3 +30,9 @@ def ingest(
         given = given | {"source": source | {"paths": [str(raw)]}}
     layout = section(given, "source", FilesSource if source["type"] == "files" else DemoSource)
     ingest_file(existing(raw), layout, section(given, "checks", Checks), events, quarantine, quality)
+    counts = read_json(quality)
+    reasons = ", ".join(f"{number:,} {reason}" for reason, number in counts["quarantined"].items())
+    print(
+        f"{counts['part']}: {counts['events']:,} events, {sum(counts['quarantined'].values()):,} rows set aside"
+        + f" ({reasons})" * bool(reasons)
+    )

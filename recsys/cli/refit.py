@@ -21,15 +21,16 @@ def refit(
 ) -> None:
     """Fit without validation, for the number of epochs that was best."""
 
-    from recsys.cli.arguments import existing, parse_settings, section
+    from recsys.cli.arguments import existing
     from recsys.files import read_json
+    from recsys.settings.reading import parse_settings, required, section
     from recsys.settings.training import TrainingSettings
+    from recsys.training.hardware import use_threads
     from recsys.training.run import finish, train_run
-    from recsys.training.threads import use_threads
 
     use_threads(threads)
     given = parse_settings(settings)
-    run = given["run"] if choice is None else read_json(existing(choice))["refit"]
+    run = required(given, "run") if choice is None else read_json(existing(choice))["refit"]
     paths = {"items": existing(items), "train": existing(sessions)}
     fitted, epochs, described = train_run(run, paths, section(given, "training", TrainingSettings), False, work, code, device)
-    finish(fitted, epochs, described, {"model": model, "history": history, "params": params}, work, code)
+    finish(fitted, epochs, described, {"model": model, "history": history, "params": params}, work, code, device)

@@ -12,9 +12,10 @@ def select(
     settings: Annotated[str, typer.Option(help='JSON: {"evaluation": …, "training": …}.')] = "{}",
 ) -> None:
     """Choose on validation, seeds averaged."""
-    from recsys.cli.arguments import existing, parse_settings, section
+    from recsys.cli.arguments import existing
     from recsys.evaluation.select import select_run
     from recsys.files import write_json
+    from recsys.settings.reading import parse_settings, section
     from recsys.settings.training import EvaluationSettings, TrainingSettings
 
     given = parse_settings(settings)

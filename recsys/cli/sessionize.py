@@ -16,9 +16,10 @@ def sessionize(
     test_events: Annotated[list[Path] | None, typer.Option(help="Event parts of a separate test log.")] = None,
 ) -> None:
     """Join the events' parts into sessions."""
-    from recsys.cli.arguments import existing, parse_settings, section
+    from recsys.cli.arguments import existing
     from recsys.files import write_json, write_parquet
     from recsys.sessions.build import build_sessions
+    from recsys.settings.reading import parse_settings, section
     from recsys.settings.sessions import SessionSettings, SplitSettings
 
     given = parse_settings(settings)

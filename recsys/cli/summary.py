@@ -24,6 +24,7 @@ def summary(
     from recsys.config import load_configuration
     from recsys.files import read_json
 
+    serve = load_configuration(yaml.safe_load(existing(configuration).read_text(encoding="utf-8"))).serve
     metrics = read_json(existing(results / "champion" / "metrics.json"))
     choice = read_json(existing(results / "champion" / "choice.json"))
     registered = read_json(existing(results / "champion" / "registered.json"))
@@ -49,8 +50,10 @@ def summary(
     if metrics["run"] in metrics["baselines"]:
         console.print("A baseline won: on this log, learning from sequences does not pay yet.", highlight=False)
     request = {"dataframe_records": [{"session": [str(item) if manifest.get("id_type") == "hash" else item for item in items]}]}
-    serve = load_configuration(yaml.safe_load(existing(configuration).read_text(encoding="utf-8"))).serve
-    address = f"http://{serve.host}:{serve.port}/invocations"
-    console.print("\nServe it:      make serve   (or: snakemake serve --cores 1)", highlight=False)
+    host = f"[{serve.host}]" if ":" in serve.host else serve.host
+    address = f"http://{host}:{serve.port}/invocations"
+    chosen = "" if configuration == Path("workflow_config.yaml") else f" --configfile {shlex.quote(str(configuration))}"
+    moved = "" if results == Path("results") else f" --directory {shlex.quote(str(results.parent))}"
+    console.print(f"\nServe it:      snakemake serve --cores 1{chosen}{moved}", highlight=False, soft_wrap=True)
     print(f"Then ask it:   curl -s {address} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(request))}")
     print(f"Leaderboard:   {os.path.relpath(results / 'leaderboard.csv')}")

@@ -22,13 +22,14 @@ def test(
     """Score on test, once."""
     import polars as pl
 
-    from recsys.cli.arguments import existing, parse_settings, section
+    from recsys.cli.arguments import existing
     from recsys.evaluation.final import score_on_test
     from recsys.evaluation.measure import write_ranks
     from recsys.files import read_json, write_json
     from recsys.sessions.table import Sessions
+    from recsys.settings.reading import parse_settings, section
     from recsys.settings.training import EvaluationSettings
-    from recsys.training.threads import use_threads
+    from recsys.training.hardware import use_threads
 
     use_threads(threads)
     found, compared, ranking = score_on_test(

@@ -21,14 +21,16 @@ def train(
 ) -> None:
     """Train a run; a killed one goes on where it stood."""
 
-    from recsys.cli.arguments import existing, parse_settings, section
+    from recsys.cli.arguments import existing
+    from recsys.settings.reading import parse_settings, required, section
     from recsys.settings.training import TrainingSettings
+    from recsys.training.hardware import use_threads
     from recsys.training.run import finish, train_run
-    from recsys.training.threads import use_threads
 
     use_threads(threads)
     given = parse_settings(settings)
     paths = {"items": existing(items), "train": existing(sessions), "valid": existing(valid)}
     training = section(given, "training", TrainingSettings)
-    fitted, epochs, described = train_run(given["run"], paths, training, given.get("exclude_session_items", False), work, code, device)
-    finish(fitted, epochs, described, {"model": model, "history": history, "params": params}, work, code)
+    run, exclude = required(given, "run"), given.get("exclude_session_items", False)
+    fitted, epochs, described = train_run(run, paths, training, exclude, work, code, device)
+    finish(fitted, epochs, described, {"model": model, "history": history, "params": params}, work, code, device)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from recsys.errors import ConfigurationError, DataError
 from recsys.events.contract import EVENT_COLUMNS, OPTIONAL_COLUMNS, REASONS, TIMESTAMP, sort_out
 from recsys.events.quality import Quality
-from recsys.events.sources import demo
+from recsys.events.sources.demo_layout import LAYOUT
 from recsys.events.sources.files import HEAD_ROWS, LINE, ROW, SURPLUS, RawFile, column_name, open_raw, reading
 from recsys.events.timestamps import timestamp_expression
 from recsys.files import whole_file, write_json
@@ -60,7 +60,7 @@ def ingest(path: Path, source: DemoSource | FilesSource, checks: Checks, events:
     ConfigurationError
         If the layout itself cannot be used.
     """
-    layout = demo.LAYOUT if isinstance(source, DemoSource) else source
+    layout = LAYOUT if isinstance(source, DemoSource) else source
     mapped = {field: column for field, column in layout.columns if column is not None}
     predicate, predicate_columns = _predicate(layout.where)
     raw = open_raw(path, layout, list(mapped.values()), predicate_columns)

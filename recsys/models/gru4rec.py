@@ -16,10 +16,11 @@ from typing import ClassVar, Self
 import numpy as np
 import torch
 
-from recsys.errors import ConfigurationError, DataError
+from recsys.errors import DataError
 from recsys.models.interface import Capabilities, FitContext, FitData, Model, Queries
 from recsys.sessions.table import Positions, Sessions
 from recsys.settings.gru4rec import GRU4RecParameters
+from recsys.training.hardware import pick_device
 from recsys.training.loop import run_epochs
 from recsys.training.optimizer import Adagrad
 from recsys.training.sampling import NegativeSampler
@@ -350,21 +351,6 @@ class SessionParallelTrainer:
         """Take over learned arrays only."""
         for name, array in self.network.parameters.items():
             array.copy_(parameters[name])
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of a name; `auto` is the GPU where there is one.
-
-    Raises
-    ------
-    ConfigurationError
-        If a GPU is asked for and there is none.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigurationError(f"the device is {name!r}, but torch finds no GPU here; use --device cpu or auto")
-    return torch.device(name)
 
 
 class GRU4Rec(Model):

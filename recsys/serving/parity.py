@@ -89,7 +89,7 @@ class PackageUnderTest:
                 ranks[row] = listed_rank(indices, scores, int(positions.target[row]), LARGEST_K)
 
         # A package infers with one thread, as it does in a server.
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with ThreadPoolExecutor(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))) as pool:
             for _ in pool.map(rank, _by_length(sessions, positions, _CHUNK)):
                 pass
         return ranks

@@ -95,6 +95,17 @@ class Recommender:
             manifest["max_session_length"],
         )
 
+    def _last_known(self, session: list, longest: int) -> list[int]:
+        """Indices of the last `longest` items of a session that the vocabulary holds, oldest first."""
+        found: list[int] = []
+        for item in reversed(session):
+            index = self._index.get(item if self.id_type != "hash" else str(item))
+            if index is not None:
+                found.append(index)
+                if len(found) == longest:
+                    break
+        return found[::-1]
+
     def recommend(self, sessions: list[list], k: int = DEFAULT_K, max_session_length: int | None = None) -> list[dict[str, Any]]:
         """The answer to each session: `recommendations`, `scores`, and `fallback`.
 
@@ -111,11 +122,7 @@ class Recommender:
             Clicks of a session that are looked at, the last ones; None: what the package was made with.
         """
         longest = max_session_length or self.max_session_length
-        find = self._index.get
-        known = []
-        for session in sessions:
-            found = [find(item if self.id_type != "hash" else str(item)) for item in session[-longest:]]
-            known.append([index for index in found if index is not None])
+        known = [self._last_known(session, longest) for session in sessions]
         answers: list[dict[str, Any]] = [{}] * len(sessions)
         asked = []
         for row, session in enumerate(known):

@@ -65,7 +65,7 @@ def register_package(
 
     Returns
     -------
-    `name`, `version`, `alias_promoted`, `champion_version`, `reason`, `package_hash`.
+    `name`, `version`, `alias` (None where it was not promoted), `alias_promoted`, `champion_version`, `reason`, `package_hash`.
 
     Raises
     ------
@@ -102,6 +102,7 @@ def register_package(
         return {
             "name": store.name,
             "version": int(version.version),
+            "alias": "champion" if decision.promote else None,
             "alias_promoted": decision.promote,
             "champion_version": int(new.version if decision.promote or champion is None else champion.version),
             "reason": decision.reason,

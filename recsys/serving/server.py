@@ -105,7 +105,8 @@ def serve_package(package: Path, settings: ServeSettings, port: int | None = Non
 
     from recsys.serving.app import PACKAGE_VARIABLE, SETTINGS_VARIABLE
 
-    os.environ |= {PACKAGE_VARIABLE: str(package.resolve()), SETTINGS_VARIABLE: settings.model_dump_json(), END_WITH_PARENT: "1"}
+    os.environ |= {PACKAGE_VARIABLE: str(package.resolve()), SETTINGS_VARIABLE: settings.model_dump_json()}
+    os.environ[END_WITH_PARENT] = str(os.getpid())
     config = uvicorn.Config("recsys.serving.app:app_from_environment", factory=True, workers=settings.workers, **options)
     print(line, flush=True)
     Multiprocess(config, sockets=[listener]).run()

@@ -27,11 +27,6 @@ class StageSettings(BaseModel):
     configuration_hash: str | None = None
 
     @property
-    def registered_name(self) -> str:
-        """The registered model's name."""
-        return f"session-recommender-{self.shop}"
-
-    @property
     def data_hashes(self) -> dict[str, str]:
         """The hashes that were given of what a package was made from, by name; a change of the port, say, makes no other package."""
         return {name: value for name, value in self.hashes.items() if name != "configuration_hash"}

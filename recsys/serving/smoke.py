@@ -81,7 +81,7 @@ def running_server(package: Path, settings: ServeSettings) -> Iterator[Server]:
     command = [sys.executable, "-m", "recsys", "serve", "--model", str(package), "--settings", told, "--port", "0"]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, END_WITH_PARENT: "1"}
+            command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, END_WITH_PARENT: str(os.getpid())}
         )
         # A server that hangs at the start is ended, which also ends the reading of its first line.
         watch = threading.Timer(_START_SECONDS, process.kill)

@@ -26,14 +26,16 @@ def read_events(paths: list[Path]) -> pl.DataFrame:
     for column in ("visitor_id", "session", "item_id"):
         types = {frame[column].dtype: path for frame, path in zip(frames, paths, strict=True) if frame[column].null_count() < frame.height}
         if len(types) > 1:
+            key = column.removesuffix("_id")
             told = " and ".join(f"{dtype} in {path.name}" for dtype, path in types.items())
-            raise DataError(f"{column} is {told}; one log needs one type of id, so set the column's id type to string")
+            raise DataError(f"{column} is {told}; one log needs one type of id, so set source.id_types: {{{key}: string}}")
         dtype = next(iter(types), None)
         if dtype is not None:
             frames = [frame.with_columns(pl.col(column).cast(dtype)) for frame in frames]
     events = pl.concat(frames, how="vertical_relaxed")
     if not events.height:
-        raise DataError(f"the log holds no event that could be read ({len(paths)} parts); look at the quarantine files beside them")
+        told = "the .quality.json files beside them count what was refused and what source.where left out"
+        raise DataError(f"the log holds no event that could be read ({len(paths)} parts); {told}")
     return events
 
 
@@ -85,10 +87,9 @@ def build_sessions(
         logs.append(_sessionize(events.filter(pl.col("held_out")), settings, threads).with_columns(held_out=pl.lit(True)))
     sessions = pl.concat(logs, how="vertical_relaxed").sort("start", maintain_order=True)
     sessions = sessions.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("session_id")).select(SESSION_COLUMNS)
-    if not sessions.height:
-        raise DataError(f"no event is a click: sessions.clicks is {settings.clicks}, and the log holds {', '.join(names)}")
-
     own = sessions.filter(~pl.col("held_out"))
+    if not own.height:
+        raise DataError(f"no event is a click: sessions.clicks is {settings.clicks}, and the log holds {', '.join(names)}")
     starts = own["start"].cast(pl.Int64).to_numpy()
     last = int(own["times"].list.last().cast(pl.Int64).max())
     cuts = cut_points(starts, last, split, separate_test=bool(test_parts))
@@ -112,29 +113,34 @@ def build_sessions(
 
 
 def _sessionize(events: pl.DataFrame, settings: SessionSettings, threads: int | None) -> pl.DataFrame:
+    """Sessions of one log; where it has sessions and visitors, a session is a visitor's."""
     sessionized = events["session"].null_count() < events.height
     if sessionized and events["session"].null_count():
         raise DataError(
             f"{events['session'].null_count()} of {events.height} events have no session id; a log has them on all events or on none"
         )
-    has_visitor = events["visitor_id"].null_count() == 0
-    used = ["item", "timestamp", "events"]
-    used += ["visitor_id"] * has_visitor + ["session"] * sessionized + ["click"] * (settings.clicks is not None)
+    visited = events["visitor_id"].null_count() < events.height
+    key = None
+    if sessionized:
+        pairs = events.select("visitor_id", "session").unique(maintain_order=True).with_row_index("key")
+        events = events.join(pairs, on=["visitor_id", "session"], how="left", nulls_equal=True, maintain_order="left")
+        events, key = events.with_columns(pl.col("key").cast(pl.Int64)), "key"
+    used = ["item", "timestamp", "events", *(["visitor_id"] if visited else []), *([key] if key else [])]
     sessions = rust_sessionizer.sessionize(
-        events.select(used),
+        events.select(used if settings.clicks is None else [*used, "click"]),
         gap=settings.gap,
-        visitor="visitor_id" if has_visitor else None,
+        visitor="visitor_id" if visited else None,
         item="item",
         timestamp="timestamp",
-        session="session" if sessionized else None,
+        session=key,
         extra=["events"],
         keep="click" if settings.clicks is not None else None,
         drop_repeats=settings.drop_repeats,
         threads=threads,
     )
-    if not has_visitor:
+    if not visited:
         sessions = sessions.with_columns(pl.lit(None, dtype=events["visitor_id"].dtype).alias("visitor_id"))
-    return sessions
+    return sessions.select("visitor_id", "start", "items", "times", "events")
 
 
 def _catalogue(events: pl.DataFrame, item_ids: pl.Series, names: list[str]) -> pl.DataFrame:

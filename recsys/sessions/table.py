@@ -78,16 +78,6 @@ class Sessions:
         """Sessions of a Parquet file; only `columns` are read."""
         return cls.from_frame(pl.read_parquet(path, columns=list(columns)))
 
-    def select(self, sessions: np.ndarray) -> "Sessions":
-        """The given sessions (indices), in the given order; items only."""
-        return Sessions.from_lists([self[session] for session in sessions])
-
-    def tails(self, longest: int) -> "Sessions":
-        """The last `longest` clicks of each session; items only."""
-        if not len(self) or self.lengths.max() <= longest:
-            return self
-        return Sessions.from_lists([self[session][-longest:] for session in range(len(self))])
-
     def targets(self) -> "Positions":
         """Every click after a session's first: what is to be predicted from the clicks before it."""
         position = np.arange(len(self.items), dtype=np.int64)

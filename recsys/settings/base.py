@@ -16,7 +16,7 @@ class Section(BaseModel):
 
 
 def parse_duration(value: Any) -> int:
-    """Milliseconds of a duration: `"30m"`, `"1h30m"`, `"7d"`, or a whole number of milliseconds.
+    """Milliseconds of a duration: `"30m"`, `"1h30m"`, `"7d"`, or a whole number of milliseconds, 1000 at least.
 
     Raises
     ------
@@ -28,6 +28,10 @@ def parse_duration(value: Any) -> int:
     if isinstance(value, int):
         if value < 0:
             raise ValueError(f"a duration cannot be negative: {value}")
+        if 0 < value < 1000:
+            raise ValueError(
+                f"{value} has no unit and would be milliseconds; write a text such as '{value}m' or '{value}d' (or '{value}ms')"
+            )
         return value
     if isinstance(value, str) and re.match(DURATION_PATTERN, value):
         parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d|w)", value)

@@ -23,7 +23,7 @@ class DemoSource(Section):
     """How many visitors come."""
     days: int = Field(default=28, ge=4, le=3650)
     """How many days the log covers."""
-    parts: int = Field(default=4, ge=1, le=10_000)
+    parts: int = Field(default=4, ge=1, le=1_000)
     """How many raw files the log is cut into, by time."""
     format: Literal["csv", "parquet"] = "csv"
     """The raw files' format. Only CSV holds rows that cannot be read."""

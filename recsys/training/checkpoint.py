@@ -46,3 +46,5 @@ class Checkpoint:
         """Forget it, once the fit's result is safe."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+            if self.path.parent.is_dir() and not any(self.path.parent.iterdir()):
+                self.path.parent.rmdir()

@@ -12,8 +12,10 @@ from recsys.models.interface import Epoch, FitContext, FitData, Model
 from recsys.models.registry import model_class
 from recsys.processes import exclusive
 from recsys.sessions.table import Sessions
+from recsys.settings.reading import section
 from recsys.settings.training import TrainingSettings
 from recsys.training.checkpoint import Checkpoint
+from recsys.training.hardware import pick_device
 from recsys.training.progress import shown
 
 
@@ -50,13 +52,14 @@ def train_run(
     The fitted model, its history, and the run's `params.json`.
     """
     described = run | {
-        "exclude_session_items": exclude_session_items,
         "training": training.model_dump(mode="json", include={"metric", "patience", "keep"}),
         "data": {name: file_digest(path) for name, path in sorted(data_paths.items())},
     }
-    key = value_digest(described | {"code": code})[:24]
+    if "valid" in data_paths:
+        described["exclude_session_items"] = exclude_session_items
+    key = resume_key(described, code, device)
     kind = model_class(run["model"])
-    model = kind(kind.parameters_class.model_validate(run["parameters"]), seed=run["seed"])
+    model = kind(section(run, "parameters", kind.parameters_class), seed=run["seed"])
     valid = Sessions.from_parquet(data_paths["valid"]) if "valid" in data_paths else None
     data = FitData(Sessions.from_parquet(data_paths["train"]), pl.read_parquet(data_paths["items"]), valid)
 
@@ -90,9 +93,16 @@ def write_history(history: list[Epoch], path: Path) -> None:
     write_parquet(pl.DataFrame(rows) if rows else pl.DataFrame(schema=empty), path)
 
 
-def finish(model: Model, history: list[Epoch], described: dict[str, Any], folder_paths: dict[str, Path], work: Path, code: str) -> None:
+def resume_key(described: dict[str, Any], code: str, device: str) -> str:
+    """Name of a run's resume point: what would train differently has another."""
+    return value_digest(described | {"code": code, "device": pick_device(device).type})[:24]
+
+
+def finish(
+    model: Model, history: list[Epoch], described: dict[str, Any], folder_paths: dict[str, Path], work: Path, code: str, device: str
+) -> None:
     """Write what a run leaves, then forget its resume point."""
     write_model(model, folder_paths["model"])
     write_history(history, folder_paths["history"])
     write_json(folder_paths["params"], described)
-    Checkpoint(work / value_digest(described | {"code": code})[:24]).clear()
+    Checkpoint(work / resume_key(described, code, device)).clear()

@@ -56,6 +56,11 @@ def test_a_run_overrides_its_family_and_has_a_job_a_seed():
         ({"sesions": {}}, ["sesions", "did you mean 'sessions'"]),
         ({"sessions": {"gapp": "1h"}}, ["sessions.gapp", "did you mean 'gap'"]),
         ({"sessions": {"gap": "3 parsecs"}}, ["sessions.gap", "'3 parsecs'", "'30m'"]),
+        ({"sessions": {"gap": 30}}, ["sessions.gap", "'30m'"]),
+        (
+            {"source": {"type": "files", "paths": "a.csv", "columns": {"visitor": "v", "itm": "i", "timestamp": "t"}}},
+            ["source.columns.item", "missing"],
+        ),
         ({"split": {"test": 1.5}}, ["split.test", "1.5", "'7d'"]),
         ({"split": {"valid": 0}}, ["split.valid", "'7d'"]),
         ({"source": {"type": "kafka"}}, ["source", "'kafka'", "'demo', 'files'"]),
@@ -89,6 +94,15 @@ def test_parts_are_named_after_their_files_and_never_twice(tmp_path):
     assert [(part.name, part.held_out) for part in parts.values()] == [("day", False), ("day-2", False), ("test", True)]
 
 
+def test_a_test_log_that_is_trained_on_is_refused(tmp_path):
+    for name in ("a.csv", "test.csv"):
+        (tmp_path / name).write_text("x")
+    columns = {"visitor": "v", "item": "i", "timestamp": "t"}
+    source = {"type": "files", "paths": f"{tmp_path}/*.csv", "test_paths": [f"{tmp_path}/../{tmp_path.name}/test.csv"], "columns": columns}
+    with pytest.raises(ConfigurationError, match=r"both hold .*test\.csv"):
+        _ = load_configuration(BASE | {"source": source}).parts
+
+
 def test_a_path_without_a_file_is_told(tmp_path, monkeypatch):
     columns = {"visitor": "v", "item": "i", "timestamp": "t"}
     configuration = load_configuration(BASE | {"source": {"type": "files", "paths": f"{tmp_path}/none.csv", "columns": columns}})
@@ -101,7 +115,7 @@ def test_a_path_without_a_file_is_told(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "milliseconds"), [("30m", 1_800_000), ("1h30m", 5_400_000), ("7d", 604_800_000), (250, 250), ("1.5s", 1500)]
+    ("text", "milliseconds"), [("30m", 1_800_000), ("1h30m", 5_400_000), ("7d", 604_800_000), (2500, 2500), ("1.5s", 1500)]
 )
 def test_durations(text, milliseconds):
     assert parse_duration(text) == milliseconds

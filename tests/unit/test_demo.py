@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from recsys.errors import ConfigurationError
-from recsys.events.sources.demo import COLUMNS, DAY_MS, LAYOUT, START_MS, build_shop, generate, write_demo
+from recsys.events.sources.demo import COLUMNS, DAY_MS, START_MS, build_shop, generate, write_demo
+from recsys.events.sources.demo_layout import LAYOUT
 from recsys.settings.source import DemoSource
 
 SMALL = DemoSource(events=6_000, items=300, visitors=900, days=8, parts=3)

@@ -83,6 +83,15 @@ def test_a_sessionized_log_keeps_its_sessions(tmp_path):
     assert sessions["visitor_id"].null_count() == 3
 
 
+def test_session_ids_that_two_visitors_share_are_two_sessions(tmp_path):
+    rows = [(1, 10, 0), (2, 11, 1), (1, 12, 2), (2, 13, 3), (None, 14, 60), (3, 10, 90)]
+    path = part(tmp_path, rows, sessions=[1, 1, 1, 1, 1, 1])
+    sessions, catalogue, _ = build_sessions([path], [], SessionSettings(), SplitSettings(test="1m", valid="31m"))
+    assert sessions["visitor_id"].to_list() == [1, 2, None, 3]
+    ids = catalogue["item_id"].to_list()
+    assert [[ids[code] for code in items] for items in sessions["items"].to_list()] == [[10, 12], [11, 13], [14], [10]]
+
+
 def test_a_separate_test_log_is_held_out_whole(tmp_path):
     log = part(tmp_path, [(1, 10, 0), (1, 11, 1), (2, 10, 60), (2, 11, 61)], "log")
     test = part(tmp_path, [(3, 10, 30), (3, 11, 31)], "test")
@@ -96,7 +105,7 @@ def test_a_separate_test_log_is_held_out_whole(tmp_path):
 
 def test_parts_with_different_id_types_are_told(tmp_path):
     first, second = part(tmp_path, [(1, 10, 0)], "first"), part(tmp_path, [(1, "a", 0)], "second")
-    with pytest.raises(DataError, match="item_id is Int64 in first.parquet and String in second.parquet"):
+    with pytest.raises(DataError, match=r"item_id is Int64 in first.parquet and String in second.parquet.*source.id_types: {item: string}"):
         build_sessions([first, second], [], SessionSettings(), SplitSettings())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.cli import COMMANDS
+from recsys.cli.application import COMMANDS
 from recsys.provenance import closure, code_digest, stage_modules, third_party
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,17 +17,7 @@ import polars as pl
 
 from recsys.errors import ConfigurationError
 from recsys.files import whole_file
-from recsys.settings.source import EVENT_TYPES, Columns, DemoSource, FilesSource, Timestamps
-
-LAYOUT = FilesSource(
-    type="files",
-    paths=["results/raw/*"],
-    columns=Columns(item="item", timestamp="timestamp", visitor="visitor", event="event", value="price", quantity="quantity"),
-    timestamps=Timestamps(unit="ms"),
-    id_types={"item": "integer", "visitor": "integer"},
-    event_map={name: name for name in EVENT_TYPES},
-)
-"""How the raw files are read; the demo shop goes through the same reader as any other log."""
+from recsys.settings.source import EVENT_TYPES, DemoSource
 
 COLUMNS = ("timestamp", "visitor", "event", "item", "price", "quantity")
 START_MS = 1_735_689_600_000

@@ -1,0 +1,66 @@
+"""The `recsys` command: all stages by name, each imported only when it is asked for."""
+
+import importlib
+import os
+import sys
+
+import typer
+
+COMMANDS = {
+    "download": "Write the demo shop's raw log.",
+    "ingest": "Read one raw file into events, and set the rows that cannot be read aside.",
+    "sessionize": "Join the events' parts into sessions and the catalogue.",
+    "encode": "Write a fit window: vocabulary, training and held-out sessions.",
+    "train": "Train one run of the grid.",
+    "evaluate": "Rank every validation prediction of a run against all items.",
+    "select": "Choose the run that is refitted.",
+    "refit": "Fit the chosen run, or a baseline, on training and validation together.",
+    "test": "Score the refitted champion and its baselines on test, once.",
+    "leaderboard": "Gather every run's metrics in one table.",
+    "export": "Write the champion in the form it is served from.",
+    "package": "Build the MLflow model folder and prove that it answers as the fitted model does.",
+    "smoke": "Start the server on a package and send it good and bad requests.",
+    "register": "Upload the runs, register the package and decide on its promotion.",
+    "serve": "Serve the registered champion, or a package.",
+    "summary": "Print what a finished pipeline found.",
+    "schema": "Write the configuration's JSON Schema.",
+    "unlock": "Remove the locks of a workflow that was killed.",
+}
+"""Command name to its one-line help; the command `x` is the function `x` of `recsys.cli.x`."""
+
+
+def application(wanted: str | None = None) -> typer.Typer:
+    """All commands; only the module of the wanted one is imported, so that no stage waits for another's libraries."""
+    app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.callback()(_recsys)
+    for name, told in COMMANDS.items():
+        function = getattr(importlib.import_module(f"recsys.cli.{name}"), name) if name == wanted else _listed_only
+        app.command(name, help=told)(function)
+    return app
+
+
+def _recsys() -> None:
+    """From a shop's event log to a served next-item recommender, stage by stage."""
+
+
+def _listed_only() -> None:
+    """Stands for a command that was not asked for."""
+
+
+def main() -> None:
+    """Run a command; an error meant for the user is printed as one sentence, without a trace."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Read when OpenMP is loaded: threads that wait for others sleep, so that jobs side by side do not take each other's cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from recsys.errors import RecsysError
+    from recsys.processes import end_with_parent
+
+    end_with_parent()
+    try:
+        application(next((argument for argument in sys.argv[1:] if argument in COMMANDS), None))()
+    except RecsysError as error:
+        print(f"recsys: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("recsys: interrupted", file=sys.stderr)
+        sys.exit(130)

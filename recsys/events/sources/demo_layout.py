@@ -1,0 +1,13 @@
+"""How the demo shop's raw files are read: by the same reader as any other log."""
+
+from recsys.settings.source import EVENT_TYPES, Columns, FilesSource, Timestamps
+
+LAYOUT = FilesSource(
+    type="files",
+    paths=["results/raw/*"],
+    columns=Columns(item="item", timestamp="timestamp", visitor="visitor", event="event", value="price", quantity="quantity"),
+    timestamps=Timestamps(unit="ms"),
+    id_types={"item": "integer", "visitor": "integer"},
+    event_map={name: name for name in EVENT_TYPES},
+)
+"""How the raw files are read; the demo shop goes through the same reader as any other log."""
