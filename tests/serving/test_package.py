@@ -209,11 +209,14 @@ def test_hash_ids_are_found_as_strings_and_as_integers_and_answered_as_strings()
 
 
 def test_only_the_last_clicks_are_looked_at_and_unknown_items_are_skipped() -> None:
-    recommender = fake_recommender(["a", "b", "c"], "string", max_session_length=3)
+    recommender = fake_recommender(["a", "b", "c"], "string", max_session_length=2)
     recommender.recommend([["a", "b", "?", "c"]], 2)
     assert recommender._scorer.asked == [[1, 2]]
-    recommender.recommend([["a", "b", "?", "c"]], 2, max_session_length=4)
+    recommender.recommend([["a", "b", "?", "c"]], 2, max_session_length=3)
     assert recommender._scorer.asked == [[0, 1, 2]]
+    (answer,) = recommender.recommend([["a", "?", "?", "?"]], 2)
+    assert recommender._scorer.asked == [[0]]
+    assert answer["fallback"] is None
 
 
 def test_answers_come_in_the_order_of_the_sessions_and_leave_out_masked_items() -> None:

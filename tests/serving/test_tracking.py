@@ -73,6 +73,7 @@ def test_the_first_package_becomes_the_champion(registered: list[dict], shop: Sh
     assert registered[0] == {
         "name": "session-recommender-tiny",
         "version": 1,
+        "alias": "champion",
         "alias_promoted": True,
         "champion_version": 1,
         "reason": "there was no champion",
