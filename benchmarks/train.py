@@ -104,7 +104,7 @@ def main() -> None:
     for name, threads, device in places:
         command = [sys.executable, __file__, "--steps", str(given.steps), "--repeats", str(given.repeats), "--one", threads, device]
         command += ["--data", str(given.data)] if given.data else []
-        environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ | {"PYTHONPATH": str(ROOT)}
+        environment = {"GOMP_SPINCOUNT": "10000"} | os.environ | {"PYTHONPATH": str(ROOT)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         found = json.loads(done.stdout)
         rates = sorted(found["steps"] / seconds for seconds in found["seconds"])

@@ -137,12 +137,6 @@ def package_serve_settings(*more):
     return {key: SECTIONS["serve"][key] for key in ("max_session_length", *more)}
 
 
-def fair_threads(wildcards):
-    """An equal share of the cores for each run that learns, one at least."""
-    learning = sum(run.model not in BASELINE_FAMILIES.values() for run in RUNS.values())
-    return max(1, workflow.cores // max(1, learning)) if workflow.cores else 1
-
-
 def split_settings_hash():
     """Digest of every setting that decides which events are training, validation and test."""
     chosen = {key: SECTIONS[key] for key in ("sessions", "split", "filter")}

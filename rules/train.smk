@@ -19,7 +19,8 @@ rule train_run:
         "results/benchmarks/train/{run}.jsonl"
     conda:
         "../envs/train_run.yaml"
-    threads: fair_threads
+    # One by default: runs train side by side, and small networks gain nothing from more. A profile's set-threads changes it.
+    threads: 1
     params:
         work="results/work/train",
         settings=run_settings,

@@ -50,8 +50,9 @@ def _listed_only() -> None:
 def main() -> None:
     """Run a command; an error meant for the user is printed as one sentence, without a trace."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # Read when OpenMP is loaded: threads that wait for others sleep, so that jobs side by side do not take each other's cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Read when OpenMP is loaded: threads that wait for others look again some thousand times, then sleep, so that a core that another
+    # job takes meanwhile is not fought over.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     from recsys.errors import RecsysError
     from recsys.processes import end_with_parent
 

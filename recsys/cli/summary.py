@@ -52,8 +52,10 @@ def summary(
     request = {"dataframe_records": [{"session": [str(item) if manifest.get("id_type") == "hash" else item for item in items]}]}
     host = f"[{serve.host}]" if ":" in serve.host else serve.host
     address = f"http://{host}:{serve.port}/invocations"
-    chosen = "" if configuration == Path("workflow_config.yaml") else f" --configfile {shlex.quote(str(configuration))}"
-    moved = "" if results == Path("results") else f" --directory {shlex.quote(str(results.parent))}"
-    console.print(f"\nServe it:      snakemake serve --cores 1{chosen}{moved}", highlight=False, soft_wrap=True)
+    own = "" if configuration == Path("workflow_config.yaml") else shlex.quote(str(configuration))
+    command = f"make serve CONFIG={own}" if own else "make serve"
+    if results != Path("results"):
+        command = f"snakemake serve --cores 1 --directory {shlex.quote(str(results.parent))}" + (f" --configfile {own}" if own else "")
+    console.print(f"\nServe it:      {command}", highlight=False, soft_wrap=True)
     print(f"Then ask it:   curl -s {address} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(request))}")
     print(f"Leaderboard:   {os.path.relpath(results / 'leaderboard.csv')}")
