@@ -33,7 +33,7 @@ def summary(
 
     console = Console()
     table = Table(
-        title=f"Test split: {metrics['predictions']:,} predictions, each ranked against all items (R: recall)", title_justify="left"
+        title=f"Test split: {metrics['predictions']:,} predictions, full ranking (R: recall)", title_justify="left"
     )
     table.add_column("model", no_wrap=True)
     columns = [("recall", "1"), ("recall", "5"), ("recall", "10"), ("recall", "20"), ("mrr", "20")]
