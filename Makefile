@@ -56,6 +56,7 @@ lint: setup ## formatters, linters, types, the workflow's own lint
 	$(BIN)/ruff format --check recsys tests benchmarks tools
 	$(BIN)/snakefmt --check Snakefile rules
 	PATH="$(abspath $(BIN)):$$PATH" snakemake --lint
+	$(BIN)/python -m mypy.stubtest rust_sessionizer
 	cargo fmt --check --manifest-path rust_sessionizer/Cargo.toml --all
 	cargo clippy --quiet --manifest-path rust_sessionizer/Cargo.toml --workspace --all-targets -- -D warnings
 

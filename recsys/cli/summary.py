@@ -32,9 +32,7 @@ def summary(
     items = pl.read_parquet(existing(results / "fit" / "final" / "items.parquet"), n_rows=2)["item_id"].to_list()
 
     console = Console()
-    table = Table(
-        title=f"Test split: {metrics['predictions']:,} predictions, full ranking (R: recall)", title_justify="left"
-    )
+    table = Table(title=f"Test split: {metrics['predictions']:,} predictions, full ranking (R: recall)", title_justify="left")
     table.add_column("model", no_wrap=True)
     columns = [("recall", "1"), ("recall", "5"), ("recall", "10"), ("recall", "20"), ("mrr", "20")]
     for kind, cutoff in columns:
