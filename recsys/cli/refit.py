@@ -26,11 +26,11 @@ def refit(
     from recsys.settings.reading import parse_settings, required, section
     from recsys.settings.training import TrainingSettings
     from recsys.training.hardware import use_threads
-    from recsys.training.run import finish, train_run
+    from recsys.training.run import train_run
 
     use_threads(threads)
     given = parse_settings(settings)
     run = required(given, "run") if choice is None else read_json(existing(choice))["refit"]
     paths = {"items": existing(items), "train": existing(sessions)}
-    fitted, epochs, described = train_run(run, paths, section(given, "training", TrainingSettings), False, work, code, device)
-    finish(fitted, epochs, described, {"model": model, "history": history, "params": params}, work, code, device)
+    outputs = {"model": model, "history": history, "params": params}
+    train_run(run, paths, outputs, section(given, "training", TrainingSettings), work, code, device)

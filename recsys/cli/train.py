@@ -25,12 +25,12 @@ def train(
     from recsys.settings.reading import parse_settings, required, section
     from recsys.settings.training import TrainingSettings
     from recsys.training.hardware import use_threads
-    from recsys.training.run import finish, train_run
+    from recsys.training.run import train_run
 
     use_threads(threads)
     given = parse_settings(settings)
     paths = {"items": existing(items), "train": existing(sessions), "valid": existing(valid)}
     training = section(given, "training", TrainingSettings)
     run, exclude = required(given, "run"), given.get("exclude_session_items", False)
-    fitted, epochs, described = train_run(run, paths, training, exclude, work, code, device)
-    finish(fitted, epochs, described, {"model": model, "history": history, "params": params}, work, code, device)
+    outputs = {"model": model, "history": history, "params": params}
+    train_run(run, paths, outputs, training, work, code, device, exclude)

@@ -22,13 +22,14 @@ from recsys.training.progress import shown
 def train_run(
     run: dict[str, Any],
     data_paths: dict[str, Path],
+    outputs: dict[str, Path],
     training: TrainingSettings,
-    exclude_session_items: bool,
     work: Path,
     code: str,
     device: str,
-) -> tuple[Model, list[Epoch], dict[str, Any]]:
-    """Fit a run and describe it.
+    exclude_session_items: bool = False,
+) -> None:
+    """Fit a run, write its model, history and description, then forget its resume point.
 
     Parameters
     ----------
@@ -36,20 +37,23 @@ def train_run(
         `{"run", "model", "seed", "parameters"}`, see `recsys.config.Run.settings`.
     data_paths
         `items`, `train` and, to stop early on, `valid`.
+    outputs
+        `model`, a folder; `history`, a row an epoch; `params`, what the run was made from.
     training
         Early stopping and resume points.
-    exclude_session_items
-        Whether validation leaves the session's items out, as serving does.
     work
-        Folder of the resume points of all runs; a run's own is named by a digest of its parameters, data and code.
+        Folder of the resume points of all runs; a run's own is named by a digest of its parameters, data, code and device.
     code
         Digest of the code.
     device
         cpu, cuda or auto.
+    exclude_session_items
+        Whether validation leaves the session's items out, as serving does.
 
-    Returns
-    -------
-    The fitted model, its history, and the run's `params.json`.
+    Raises
+    ------
+    BusyError
+        If another process trains the same run.
     """
     described = run | {
         "training": training.model_dump(mode="json", include={"metric", "patience", "keep"}),
@@ -57,7 +61,7 @@ def train_run(
     }
     if "valid" in data_paths:
         described["exclude_session_items"] = exclude_session_items
-    key = resume_key(described, code, device)
+    key = value_digest(described | {"code": code, "device": pick_device(device).type})[:24]
     kind = model_class(run["model"])
     model = kind(section(run, "parameters", kind.parameters_class), seed=run["seed"])
     valid = Sessions.from_parquet(data_paths["valid"]) if "valid" in data_paths else None
@@ -75,34 +79,18 @@ def train_run(
         patience=training.patience,
         keep=training.keep,
     )
-    with exclusive(work / f"{key}.lock", f"the run {run['run']}"), shown(context, run["run"]):
-        model.fit(data, context)
-    return model, context.history, described
+    with exclusive(work / f"{key}.lock", f"the run {run['run']}"):
+        with shown(context, run["run"]):
+            model.fit(data, context)
+        with whole_folder(outputs["model"]) as partial:
+            model.save(partial)
+        _write_history(context.history, outputs["history"])
+        write_json(outputs["params"], described)
+        Checkpoint(context.resume_folder).clear()
 
 
-def write_model(model: Model, folder: Path) -> None:
-    """The model folder, whole."""
-    with whole_folder(folder) as partial:
-        model.save(partial)
-
-
-def write_history(history: list[Epoch], path: Path) -> None:
+def _write_history(history: list[Epoch], path: Path) -> None:
     """A row an epoch: epoch, loss, seconds (training alone), events, steps, and the validation metrics."""
     rows = [{name: value for name, value in asdict(row).items() if name != "metrics"} | row.metrics for row in history]
     empty = {"epoch": pl.Int64, "loss": pl.Float64, "seconds": pl.Float64, "events": pl.Int64, "steps": pl.Int64}
     write_parquet(pl.DataFrame(rows) if rows else pl.DataFrame(schema=empty), path)
-
-
-def resume_key(described: dict[str, Any], code: str, device: str) -> str:
-    """Name of a run's resume point: what would train differently has another."""
-    return value_digest(described | {"code": code, "device": pick_device(device).type})[:24]
-
-
-def finish(
-    model: Model, history: list[Epoch], described: dict[str, Any], folder_paths: dict[str, Path], work: Path, code: str, device: str
-) -> None:
-    """Write what a run leaves, then forget its resume point."""
-    write_model(model, folder_paths["model"])
-    write_history(history, folder_paths["history"])
-    write_json(folder_paths["params"], described)
-    Checkpoint(work / resume_key(described, code, device)).clear()
