@@ -15,6 +15,7 @@ rule register_champion:
         select=collect(
             "results/fit/select/{part}.parquet", part=["items", "train", "valid"]
         ),
+        sessions="results/sessions/sessions.parquet",
         vocabulary="results/fit/final/items.parquet",
         test="results/fit/final/test.parquet",
         run_metrics=collect("results/runs/{run}/metrics.json", run=RUNS),
@@ -39,6 +40,6 @@ rule register_champion:
         ),
         code=code_digest("register", FAMILIES),
     shell:
-        "recsys register {params.runs:q} {params.data} --test {input.test:q} --items {input.vocabulary:q}"
+        "recsys register {params.runs:q} {params.data} --sessions {input.sessions:q} --test {input.test:q} --items {input.vocabulary:q}"
         " --package {input.package:q} --smoke {input.smoke:q} --choice {input.choice:q} --metrics {input.metrics:q}"
         " --registered {output.registered:q} --settings {params.settings:q} > {log:q} 2>&1"

@@ -7,17 +7,16 @@ import datetime as dt
 import dataframely as dy
 import polars as pl
 
-from recsys.settings.source import EventTime
-
 TIMESTAMP = pl.Datetime("ms", "UTC")
 EVENT_COLUMNS = ("visitor_id", "session", "item_id", "event", "timestamp")
 """Columns of every events table, in this order."""
 OPTIONAL_COLUMNS = ("value", "quantity")
 """Columns that follow where the source maps them."""
 
-_BELIEVED = EventTime()
-EARLIEST = dt.datetime.fromisoformat(_BELIEVED.earliest).replace(tzinfo=dt.UTC)
-LATEST = dt.datetime.fromisoformat(_BELIEVED.latest).replace(tzinfo=dt.UTC)
+EARLIEST = dt.datetime(1995, 1, 1, tzinfo=dt.UTC)
+"""First instant that is believed; an earlier one usually means a wrong unit."""
+LATEST = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
+"""First instant that is no longer believed."""
 
 
 class Reading(dy.Schema):
@@ -117,8 +116,8 @@ REASONS = {
     "item_is_an_id": "the item is no integer",
     "has_a_timestamp": "the timestamp is missing",
     "timestamp_is_a_time": "the timestamp cannot be read",
-    "timestamp_is_not_too_early": f"the timestamp is before {_BELIEVED.earliest} (a wrong unit?)",
-    "timestamp_is_not_too_late": f"the timestamp is not before {_BELIEVED.latest} (a wrong unit?)",
+    "timestamp_is_not_too_early": f"the timestamp is before {EARLIEST:%Y-%m-%d} (a wrong unit?)",
+    "timestamp_is_not_too_late": f"the timestamp is not before {LATEST:%Y-%m-%d} (a wrong unit?)",
     "has_a_session": "the session is missing",
     "session_is_an_id": "the session is no integer",
     "has_a_visitor": "the visitor is missing",

@@ -47,6 +47,7 @@ def register_package(
     settings: StageSettings,
     data: list[Path] | None = None,
     window: TestWindow | None = None,
+    sessions: Path | None = None,
 ) -> dict[str, Any]:
     """Upload all runs, register the package once, and move the alias where the comparison allows it.
 
@@ -62,6 +63,8 @@ def register_package(
         Files of the select window; their digest tells one split from another. Without them the hash in the settings does.
     window
         The test window, to score an older champion on.
+    sessions
+        The shop's sessions; their digest is the data's tag.
 
     Returns
     -------
@@ -82,7 +85,9 @@ def register_package(
     split_hash = file_digest(*sorted(data)) if data else settings.split_hash or settings.split_settings_hash
     tags = {"shop": settings.shop, **settings.hashes, **code_version()}
     if split_hash is not None:
-        tags |= {"split_hash": split_hash, "data_hash": settings.data_hash or split_hash}
+        tags["split_hash"] = split_hash
+    if sessions is not None:
+        tags["data_hash"] = file_digest(sessions)
     ranks = _ranks_of(chosen, runs)
     with open_store(settings.tracking.uri, settings.shop, settings.tracking.experiment) as store, TemporaryDirectory() as scratch:
         for folder in runs:

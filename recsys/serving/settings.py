@@ -23,7 +23,6 @@ class StageSettings(BaseModel):
     serve: ServeSettings = ServeSettings()
     split_hash: str | None = None
     split_settings_hash: str | None = None
-    data_hash: str | None = None
     configuration_hash: str | None = None
 
     @property
@@ -34,7 +33,7 @@ class StageSettings(BaseModel):
     @property
     def hashes(self) -> dict[str, str]:
         """The hashes that were given, by name."""
-        names = ("split_hash", "split_settings_hash", "data_hash", "configuration_hash")
+        names = ("split_hash", "split_settings_hash", "configuration_hash")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 

@@ -147,12 +147,3 @@ class Checks(Section):
     """Share of a part's rows that may be refused before the check fails; rows that `where` leaves out do not count."""
     on_failure: Literal["warn", "stop"] = "stop"
     """What a failed check does."""
-
-
-class EventTime(Section):
-    """Times that a log may hold; rows outside are refused."""
-
-    earliest: str = "1995-01-01"
-    """First day that is believed (a smaller one usually means a wrong unit)."""
-    latest: str = "2100-01-01"
-    """First day that is no longer believed."""

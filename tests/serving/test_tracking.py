@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from recsys.errors import BusyError, PackageError, RegistryError
-from recsys.files import read_json, write_json
+from recsys.files import file_digest, read_json, write_json
 from recsys.processes import exclusive
 from recsys.serving.manifest import package_digest
 from recsys.serving.register import register_package
@@ -79,6 +79,17 @@ def test_the_first_package_becomes_the_champion(registered: list[dict], shop: Sh
         "reason": "there was no champion",
         "package_hash": package_digest(shop.package),
     }
+
+
+def test_a_version_is_tagged_with_the_digest_of_its_data(shop: Shop, tmp_path: Path) -> None:
+    sessions = tmp_path / "sessions.parquet"
+    sessions.write_bytes(b"sessions")
+    case = make_case(shop, tmp_path, rank=2)
+    register_package(**case, settings=settings(f"sqlite:///{tmp_path / 'mlflow.db'}"), sessions=sessions)
+    with open_store(f"sqlite:///{tmp_path / 'mlflow.db'}", "tiny") as store:
+        tags = store.champion().tags
+    assert tags["data_hash"] == file_digest(sessions)
+    assert tags["split_hash"] == "split"
 
 
 def test_registering_a_package_twice_gives_one_version(registered: list[dict], uri: str) -> None:
