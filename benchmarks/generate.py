@@ -7,7 +7,8 @@ from pathlib import Path
 
 from recsys.events.ingest import ingest
 from recsys.events.sources.demo import generate, write_demo
-from recsys.settings.source import Checks, DemoSource
+from recsys.settings.checks import Checks
+from recsys.settings.source import DemoSource
 
 
 def measure(events: int) -> list[tuple[str, int, float]]:

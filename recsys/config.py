@@ -17,10 +17,11 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 from recsys.errors import ConfigurationError
 from recsys.settings.base import Name, Section
 from recsys.settings.baselines import ItemToItemParameters, PopularityParameters
+from recsys.settings.checks import Checks
 from recsys.settings.gru4rec import GRU4RecParameters
 from recsys.settings.serving import PromotionSettings, ServeSettings, TrackingSettings
 from recsys.settings.sessions import FilterSettings, SessionSettings, SplitSettings
-from recsys.settings.source import Checks, DemoSource, FilesSource, Source
+from recsys.settings.source import DemoSource, FilesSource, Source
 from recsys.settings.training import EvaluationSettings, TrainingSettings
 
 PARAMETERS: dict[str, type[Section]] = {

@@ -19,8 +19,9 @@ def ingest(
     from recsys.errors import ConfigurationError
     from recsys.events.ingest import ingest as ingest_file
     from recsys.files import read_json
+    from recsys.settings.checks import Checks
     from recsys.settings.reading import parse_settings, section
-    from recsys.settings.source import Checks, DemoSource, FilesSource
+    from recsys.settings.source import DemoSource, FilesSource
 
     given = parse_settings(settings)
     source = given.get("source", {})

@@ -15,7 +15,8 @@ from recsys.events.sources.demo_layout import LAYOUT
 from recsys.events.sources.files import HEAD_ROWS, LINE, ROW, SURPLUS, RawFile, column_name, open_raw, reading
 from recsys.events.timestamps import timestamp_expression
 from recsys.files import whole_file, write_json
-from recsys.settings.source import Checks, DemoSource, FilesSource
+from recsys.settings.checks import Checks
+from recsys.settings.source import DemoSource, FilesSource
 
 BATCH_ROWS = 1_000_000
 """Rows handled at once, and rows a row group of the outputs, so that the outputs do not depend on the machine."""

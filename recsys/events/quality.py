@@ -9,7 +9,7 @@ import polars as pl
 
 from recsys.errors import DataError
 from recsys.events.contract import REASONS, REMEDIES
-from recsys.settings.source import Checks
+from recsys.settings.checks import Checks
 
 
 @dataclass

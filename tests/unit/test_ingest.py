@@ -18,7 +18,8 @@ from recsys.events.contract import REASONS, REMEDIES, Reading
 from recsys.events.ingest import ingest
 from recsys.events.sources.demo import write_demo
 from recsys.events.timestamps import timestamp_expression
-from recsys.settings.source import Checks, DemoSource, FilesSource, Timestamps
+from recsys.settings.checks import Checks
+from recsys.settings.source import DemoSource, FilesSource, Timestamps
 
 COLUMNS = {"item": "item", "timestamp": "time", "visitor": "visitor"}
 LENIENT = Checks(max_quarantined=1.0)
