@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from recsys.errors import ConfigurationError, DataError
 from recsys.events import ingest as ingest_module
 from recsys.events.contract import REASONS, REMEDIES, Reading
+from recsys.events.ids import whole_number
 from recsys.events.ingest import ingest
 from recsys.events.sources.demo import write_demo
 from recsys.events.timestamps import timestamp_expression
@@ -207,7 +208,7 @@ class TestIds:
 
     @given(st.lists(st.text("0123456789+-. aA", min_size=1, max_size=4), min_size=1, max_size=6))
     def test_integers_are_the_texts_that_python_writes_them_as(self, texts):
-        expression = ingest_module._whole_number(pl.col("id"), "auto")
+        expression = whole_number(pl.col("id"), "auto")
         found = pl.DataFrame({"id": texts}).select(expression).to_series().to_list()
 
         def obvious(text: str) -> int | None:
