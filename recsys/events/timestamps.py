@@ -6,7 +6,7 @@ import polars as pl
 
 from recsys.errors import DataError
 from recsys.events.contract import TIMESTAMP
-from recsys.settings.source import Timestamps
+from recsys.settings.layout import Timestamps
 
 # Milliseconds of one unit, as multiplier and divisor, so that whole numbers stay exact.
 _UNITS = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}

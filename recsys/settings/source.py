@@ -1,11 +1,13 @@
 """Where the events come from: the demo shop's generator, or a shop's own files."""
 
-from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from recsys.settings.base import Section
+from recsys.settings.layout import Layout, Paths, Timestamps
+
+__all__ = ["EVENT_TYPES", "Columns", "DemoSource", "FilesSource", "Paths", "Source", "Timestamps"]
 
 EVENT_TYPES = ("view", "cart", "purchase")
 """The event types of the contract, in the order of their codes; a log may add others, numbered after these."""
@@ -63,42 +65,7 @@ class Columns(Section):
         return self
 
 
-class Timestamps(Section):
-    """How the timestamp column is to be read: a number in `unit`, or a text in `format`."""
-
-    unit: Literal["s", "ms", "us", "ns"] | None = None
-    """Unit of a number since 1970-01-01 UTC, whole or with decimals."""
-    format: str | None = None
-    """A strftime format such as `%Y-%m-%d %H:%M:%S`, or `iso` for ISO 8601."""
-    timezone: str = "UTC"
-    """The zone of times without an offset, such as `Europe/Berlin`."""
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_timezone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ValueError, OSError, KeyError):
-            raise ValueError(f"there is no time zone {name!r}; write UTC or a name such as 'Europe/Berlin'") from None
-        return name
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> "Timestamps":
-        if self.unit is not None and self.format is not None:
-            raise ValueError("give either 'unit' (numbers) or 'format' (texts), not both")
-        return self
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-_PATHS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-Paths = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1), WithJsonSchema(_PATHS_SCHEMA)]
-"""One path, or a list of them."""
-
-
-class FilesSource(Section):
+class FilesSource(Layout):
     """A shop's own log: one or many files in one layout. The files are read where they are and never changed."""
 
     type: Literal["files"]
@@ -106,35 +73,15 @@ class FilesSource(Section):
     """Files or globs, relative to the working directory; each file becomes a part."""
     test_paths: Paths | None = None
     """A separate test log in the same layout; `split.test` is then not used."""
-    format: Literal["auto", "csv", "tsv", "parquet", "jsonl"] = "auto"
-    """The files' format; `auto` goes by the name (`.csv`, `.tsv`, `.parquet`, `.jsonl`, each also with `.gz`)."""
-    header: bool = True
-    """Whether the first line of CSV and TSV files names the columns."""
-    separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    """The separator, where it is neither the comma of CSV nor the tab of TSV."""
     columns: Columns
     """Which column holds what."""
     id_types: dict[Literal["item", "visitor", "session"], Literal["auto", "integer", "string"]] = Field(default={})
     """What the ids are. `auto` (the default of each): integers if those in a file's first rows are; text such as `00123` is none. Set
     `string` where letters only come later in the log, and `integer` to have everything else refused."""
-    timestamps: Timestamps = Timestamps()
-    """How times are written. Nothing given: a column of a time type is taken as it is, a number as milliseconds, a text as ISO 8601."""
     event_map: dict[str, str] | None = None
     """The log's event names to the contract's (`view`, `cart`, `purchase`, or a name of your own); others are refused."""
     default_event: str = "view"
     """The event of every row, where no event column is mapped."""
-    where: str | None = None
-    """A Polars SQL expression over the file's own columns; rows for which it is not true are left out. In a file without a header
-    the columns are called `column_0`, `column_1`, …"""
-
-    @model_validator(mode="after")
-    def _positions_without_header(self) -> "FilesSource":
-        for field, column in self.columns:
-            if isinstance(column, int) and self.header:
-                raise ValueError(
-                    f"columns.{field} is the position {column}, but the files have a header; name the column, or set header: false"
-                )
-        return self
 
 
 Source = Annotated[DemoSource | FilesSource, Field(discriminator="type")]
