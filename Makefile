@@ -16,7 +16,7 @@ RUST := $(shell find rust_sessionizer -name target -prune -o -type f \( -name '*
 export MLFLOW_DISABLE_TELEMETRY := true
 export UV_NO_PROGRESS := 1
 
-.PHONY: help run test lint bench serve report clean setup check lock envs
+.PHONY: help run test lint bench serve report clean setup check lock envs docs
 
 help: ## list the goals
 	@echo "make run            the whole pipeline on the demo shop (or: make run CONFIG=my-shop.yaml), on $(CORES) cores"
@@ -79,6 +79,11 @@ lock: setup ## resolve requirements.lock anew, and the conda environments from i
 envs: setup ## write envs/ and schemas/ anew, after a change of imports, pins, settings or the extension
 	$(BIN)/recsys schema schemas/configuration.schema.json
 	$(BIN)/python tools/environments.py
+
+docs: setup ## write the generated parts of the documentation anew: every key, every file, the rule graph
+	$(BIN)/python tools/reference.py
+	$(BIN)/python tools/filetable.py
+	$(BIN)/python tools/rulegraph.py
 
 clean: ## remove all results but the tracking store
 	@find results -mindepth 1 -maxdepth 1 ! -name mlflow ! -name .gitkeep -exec rm -rf {} +

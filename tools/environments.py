@@ -5,9 +5,12 @@ Run it with `make envs` after a change of imports, pins or the extension; a test
 
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
+
+from packaging.markers import Marker
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -15,15 +18,47 @@ sys.path.insert(0, str(ROOT))
 from recsys.models.registry import FAMILIES  # noqa: E402
 from recsys.provenance import EXTENSION, closure, extension_digest, stage_modules, third_party  # noqa: E402
 
-CONDA_NAMES = {"torch": "pytorch", "psutil": "psutil", "pyyaml": "pyyaml"}
-"""Distributions that conda-forge has under another name."""
-NOT_IMPORTED = {"mlflow": ["uvloop", "httptools"]}
-"""What a package uses without an import of ours: the server's event loop and parser."""
+PYTHON = re.search(r"3\.\d+", tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"])[0]
+"""The Python of the lock and of every environment: the oldest that the project supports."""
+CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+"""Distributions that conda-forge has under another name; its `matplotlib` would bring a whole graphical toolkit."""
+SAME_NAME = frozenset(
+    (
+        "alembic",
+        "dataframely",
+        "fastapi",
+        "httptools",
+        "kaggle",
+        "mlflow",
+        "numpy",
+        "onnx",
+        "onnxruntime",
+        "orjson",
+        "pandas",
+        "polars",
+        "psutil",
+        "pyarrow",
+        "pydantic",
+        "pygments",
+        "pyyaml",
+        "rich",
+        "safetensors",
+        "sqlalchemy",
+        "starlette",
+        "typer",
+        "uvicorn",
+        "uvloop",
+    )
+)
+"""Distributions that conda-forge has under their own name; a test asks for a decision about any other."""
+NOT_IMPORTED = {"uvicorn": ["uvloop", "httptools"], "mlflow": ["pandas", "pyarrow"]}
+"""What a package needs without an import of ours: the server's event loop and parser, and the tables that models are handed."""
 SERVED_CODE = ("recsys.serving.pyfunc", "recsys.serving.onnx_runtime", "recsys.serving.native_runtime")
 """What a package brings along and MLflow imports from there."""
 SERVING_STAGES = {"package", "smoke", "register", "serve"}
 RUST_VERSION = re.search(r'rust-version = "([0-9.]+)"', (ROOT / "rust_sessionizer" / "Cargo.toml").read_text(encoding="utf-8"))[1]
-BUILD = [f"rust >={RUST_VERSION}", "c-compiler", "maturin >=1.16,<2", "pip"]
+BUILT_WITH = (f"rust >={RUST_VERSION}", "c-compiler", "pip")
+"""What builds the extension beside maturin. Their versions are free: Cargo.lock pins what goes into it, and none of them stays in it."""
 POST_DEPLOY = """\
 #!/usr/bin/env bash
 # Builds the extension from the checkout's sources into the environment.
@@ -50,11 +85,13 @@ def stages_of_rules() -> dict[str, str]:
 
 
 def pins() -> dict[str, str]:
-    """Version by distribution; where the lock has one a Python version, the lowest Python's."""
+    """Version by distribution, as the lock has them for Linux and the environments' Python."""
+    place = {"python_version": PYTHON, "python_full_version": f"{PYTHON}.0", "sys_platform": "linux", "platform_system": "Linux"}
     found: dict[str, str] = {}
     for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines():
-        if match := re.match(r"([A-Za-z0-9._-]+)==([^ ;]+)", line):
-            found.setdefault(match[1].lower().replace("_", "-"), match[2])
+        match = re.match(r"([A-Za-z0-9._-]+)==([^ ;]+)(?: *; *(.+))?", line)
+        if match and (match[3] is None or Marker(match[3]).evaluate(place)):
+            found[match[1].lower().replace("_", "-")] = match[2]
     return found
 
 
@@ -83,10 +120,11 @@ def files() -> dict[str, str]:
     written: dict[str, str] = {}
     for rule, stage in sorted(stages_of_rules().items()):
         lines = [f"# What `recsys {stage}` imports, pinned as in requirements.lock; written by tools/environments.py."]
-        lines += ["channels:", "  - conda-forge", "  - nodefaults", "dependencies:", "  - python =3.11"]
-        lines += [f"  - {CONDA_NAMES.get(name, name)} ={locked[name]}" for name in distributions(stage)]
+        lines += ["channels:", "  - conda-forge", "  - nodefaults", "dependencies:", f"  - python ={PYTHON}"]
+        lines += sorted(f"  - {CONDA_NAMES.get(name, name)} =={locked[name]}" for name in distributions(stage))
         if EXTENSION in third_party(*code_of(stage)):
-            lines += [f"  - {package}" for package in BUILD]
+            lines += ["  # Builds the extension, in the post-deploy script:", f"  - maturin =={locked['maturin']}"]
+            lines += [f"  - {package}" for package in BUILT_WITH]
             written[f"{rule}.post-deploy.sh"] = POST_DEPLOY.format(digest=extension_digest())
         written[f"{rule}.yaml"] = "\n".join(lines) + "\n"
     return written

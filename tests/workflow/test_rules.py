@@ -1,11 +1,14 @@
 """The workflow as a text: lint, dry run, pictures, environments."""
 
+import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from recsys.cli.application import COMMANDS
 from recsys.provenance import closure, code_digest, stage_modules, third_party
@@ -16,6 +19,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import environments  # noqa: E402
 import filetable  # noqa: E402
+import reference  # noqa: E402
 import rulegraph  # noqa: E402
 
 
@@ -55,6 +59,10 @@ def test_the_architecture_lists_every_file():
     assert text[text.index(filetable.MARK) + len(filetable.MARK) :] == filetable.table(), "run tools/filetable.py"
 
 
+def test_the_configuration_reference_is_todays():
+    assert reference.PAGE.read_text() == reference.page(), "run `make docs`"
+
+
 def test_every_rule_has_log_benchmark_and_environment():
     blocks = list(environments.rule_blocks())
     assert {"download_log", "encode_final", "train_run", "serve"} <= {name for name, _, _ in blocks}
@@ -87,8 +95,60 @@ def test_environments_cover_every_import():
     for rule, stage in environments.stages_of_rules().items():
         text = (ROOT / "envs" / f"{rule}.yaml").read_text()
         for name in environments.distributions(stage):
-            assert f"- {environments.CONDA_NAMES.get(name, name)} ={pins[name]}\n" in text
+            assert f"- {environments.CONDA_NAMES.get(name, name)} =={pins[name]}\n" in text
         assert ("rust " in text) == ("rust_sessionizer" in third_party(*environments.code_of(stage)))
+
+
+def test_every_environment_is_one_that_conda_reads_and_pins_what_it_holds():
+    ranges = {f"python ={environments.PYTHON}", *environments.BUILT_WITH}
+    for path in sorted((ROOT / "envs").glob("*.yaml")):
+        content = yaml.safe_load(path.read_text())
+        assert set(content) == {"channels", "dependencies"}, path.name
+        assert content["channels"] == ["conda-forge", "nodefaults"], path.name
+        specs = content["dependencies"]
+        assert all(isinstance(spec, str) for spec in specs), f"{path.name} has a section of another installer"
+        names = [spec.split()[0] for spec in specs]
+        assert sorted(set(names)) == sorted(names), f"{path.name} names a package twice"
+        for spec in specs:
+            # A match specification: a name in lower case, and a version; only what a range was decided for has one.
+            assert re.fullmatch(r"[a-z0-9][a-z0-9._-]*( ==\d[0-9a-z.]*)?", spec) or spec in ranges, f"{path.name}: {spec}"
+            assert "==" in spec or spec in ranges, f"{path.name}: {spec} is not pinned"
+        assert specs[0] == f"python ={environments.PYTHON}"
+
+
+def test_environments_have_the_projects_python():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == f">={environments.PYTHON}"
+    assert f"--python-version {environments.PYTHON} " in (ROOT / "Makefile").read_text()
+
+
+def test_conda_forges_name_of_every_package_is_known():
+    used = {name for stage in environments.stages_of_rules().values() for name in environments.distributions(stage)}
+    unknown = sorted(used - environments.SAME_NAME - set(environments.CONDA_NAMES))
+    assert unknown == [], "look up what conda-forge calls them, and say so in tools/environments.py"
+
+
+def test_a_pin_is_the_one_of_the_environments_python(monkeypatch, tmp_path):
+    lock = "numpy==2.4.6 ; python_full_version < '3.12'\nnumpy==2.5.5 ; python_full_version >= '3.12'\n"
+    lock += "colorama==0.4.6 ; sys_platform == 'win32'\nPy_YAML==6.0.3\n"
+    (tmp_path / "requirements.lock").write_text(lock)
+    monkeypatch.setattr(environments, "ROOT", tmp_path)
+    assert environments.pins() == {"numpy": "2.4.6", "py-yaml": "6.0.3"}
+
+
+def test_the_environment_of_a_stage_with_a_server_holds_its_event_loop():
+    assert {"uvicorn", "uvloop", "httptools"} <= set(environments.distributions("serve"))
+    assert "uvicorn" not in environments.distributions("register")
+
+
+def test_every_post_deploy_script_builds_the_checkouts_extension(tmp_path):
+    scripts = sorted((ROOT / "envs").glob("*.post-deploy.sh"))
+    assert len(scripts) == sum("maturin" in path.read_text() for path in (ROOT / "envs").glob("*.yaml"))
+    (tmp_path / "python").write_text('#!/bin/sh\necho "$@" > "$(dirname "$0")/called"\n')
+    (tmp_path / "python").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RECSYS_CHECKOUT": str(ROOT)}
+    subprocess.run(["bash", str(scripts[0])], env=environment, cwd=tmp_path, check=True)
+    assert (tmp_path / "called").read_text().split()[-1] == str(ROOT / "rust_sessionizer")
 
 
 @pytest.mark.parametrize(
