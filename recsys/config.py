@@ -3,17 +3,17 @@
 Stages do not import this module; each receives its own section (`recsys.settings`), so that a changed section reruns only its stages.
 """
 
-import difflib
 import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
 from glob import glob
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from recsys.configuration_errors import sentence
 from recsys.errors import ConfigurationError
 from recsys.settings.base import Name, Section
 from recsys.settings.baselines import ItemToItemParameters, PopularityParameters
@@ -147,7 +147,7 @@ class Configuration(Section):
         try:
             return PARAMETERS[run.model].model_validate(base.model_dump(mode="json", exclude_unset=True) | run.parameters)
         except ValidationError as error:
-            raise ValueError(_sentence(error, f"runs.{name}.parameters", PARAMETERS[run.model])) from None
+            raise ValueError(sentence(error, f"runs.{name}.parameters", PARAMETERS[run.model])) from None
 
     @cached_property
     def grid(self) -> dict[str, Run]:
@@ -218,66 +218,12 @@ def load_configuration(raw: dict[str, Any]) -> Configuration:
     try:
         return Configuration.model_validate(raw)
     except ValidationError as error:
-        raise ConfigurationError(_sentence(error, "", Configuration)) from None
+        raise ConfigurationError(sentence(error, "", Configuration)) from None
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the configuration."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Configuration.model_json_schema()
-
-
-def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The keys of the section at `location` (the last entry is the key at fault)."""
-    section: Any = model
-    for step in location[:-1]:
-        if isinstance(section, type) and issubclass(section, BaseModel) and step in section.model_fields:
-            section = section.model_fields[str(step)].annotation
-            continue
-        choices = _models_in(section)
-        # A discriminated union: its member is named by the `type` it stands for.
-        matching = [
-            choice for choice in choices if "type" in choice.model_fields and step in get_args(choice.model_fields["type"].annotation)
-        ]
-        section = (matching or choices or [section])[0]
-    fields = [field for choice in _models_in(section) for field in choice.model_fields]
-    return fields
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in _models_in(argument)]
-
-
-def _sentence(error: ValidationError, prefix: str, model: type[BaseModel]) -> str:
-    """The first thing that is wrong, as one sentence."""
-    first = error.errors()[0]
-    # The tags of a union and the word for a mapping's key are pydantic's, not the user's.
-    location = tuple(
-        step
-        for place, step in enumerate(first["loc"])
-        if step != "[key]" and not (place == 1 and first["loc"][0] == "source" and step in ("demo", "files"))
-    )
-    key = ".".join([prefix, *map(str, location)] if prefix else map(str, location)) or "configuration"
-    value = first.get("input")
-    shown = repr(value) if not isinstance(value, dict | list) or len(repr(value)) < 60 else f"a {type(value).__name__}"
-    match first["type"]:
-        case "extra_forbidden":
-            near = difflib.get_close_matches(str(location[-1]), _known_keys(model, location), n=1, cutoff=0.5)
-            fix = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(_known_keys(model, location))}"
-            return f"{key}: there is no such key; {fix}"
-        case "missing":
-            return f"{key}: the key is missing; add it"
-        case "union_tag_invalid":
-            named = value.get("type") if isinstance(value, dict) else value
-            return f"{key}: there is no source {named!r}; the sources are {first['ctx']['expected_tags']}"
-        case "union_tag_not_found":
-            return f"{key}: 'type' is missing; write `type: demo` or `type: files`"
-        case "value_error":
-            text = str(first["ctx"]["error"])
-            return text if text.startswith(("runs.", "runs holds")) or not location else f"{key}: {text}"
-        case _:
-            return f"{key}: {shown} cannot be used: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
 __all__ = ["Configuration", "FilesSource", "Part", "Run", "RunSettings", "json_schema", "load_configuration"]
