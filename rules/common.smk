@@ -71,11 +71,11 @@ def settings(**sections):
 
 
 def described_source():
-    """The source, but for the places of its files."""
+    """What the source says of the log: not where its files are, nor what is known of the items."""
     return {
         key: value
         for key, value in SECTIONS["source"].items()
-        if key not in ("paths", "test_paths")
+        if key not in ("paths", "test_paths", "catalogue")
     }
 
 

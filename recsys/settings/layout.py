@@ -55,8 +55,8 @@ class Layout(Section):
     """Whether the first line of CSV and TSV files names the columns."""
     separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """The separator, where it is neither the comma of CSV nor the tab of TSV."""
-    timestamps: Timestamps = Timestamps()
-    """How times are written. Nothing given: a column of a time type is taken as it is, a number as milliseconds, a text as ISO 8601."""
+    quoted: bool = True
+    """Whether fields of CSV and TSV files may stand in quotation marks; if not, a quotation mark is a sign as any other."""
     where: str | None = None
     """A Polars SQL expression over the file's own columns; rows for which it is not true are left out. In a file without a header
     the columns are called `column_0`, `column_1`, …"""
@@ -69,3 +69,10 @@ class Layout(Section):
                     f"columns.{field} is the position {column}, but the files have a header; name the column, or set header: false"
                 )
         return self
+
+
+class TimedLayout(Layout):
+    """Files whose rows have times."""
+
+    timestamps: Timestamps = Timestamps()
+    """How times are written. Nothing given: a column of a time type is taken as it is, a number as milliseconds, a text as ISO 8601."""

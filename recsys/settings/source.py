@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from recsys.settings.base import Section
-from recsys.settings.layout import Layout, Paths, Timestamps
+from recsys.settings.catalogue import CatalogueFiles
+from recsys.settings.layout import Paths, TimedLayout, Timestamps
 
 __all__ = ["EVENT_TYPES", "Columns", "DemoSource", "FilesSource", "Paths", "Source", "Timestamps"]
 
@@ -65,7 +66,7 @@ class Columns(Section):
         return self
 
 
-class FilesSource(Layout):
+class FilesSource(TimedLayout):
     """A shop's own log: one or many files in one layout. The files are read where they are and never changed."""
 
     type: Literal["files"]
@@ -82,6 +83,8 @@ class FilesSource(Layout):
     """The log's event names to the contract's (`view`, `cart`, `purchase`, or a name of your own); others are refused."""
     default_event: str = "view"
     """The event of every row, where no event column is mapped."""
+    catalogue: CatalogueFiles | None = None
+    """What the shop knows of its items: names, categories, availability; without it, items are known by their ids alone."""
 
 
 Source = Annotated[DemoSource | FilesSource, Field(discriminator="type")]

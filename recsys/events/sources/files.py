@@ -152,6 +152,7 @@ def _open_delimited(path: Path, kind: str, source: FilesSource, needed: list[str
     options = {
         "separator": source.separator or _SEPARATORS[kind],
         "has_header": source.header,
+        "quote_char": '"' if source.quoted else None,
         "truncate_ragged_lines": True,
         "glob": False,
     }
