@@ -32,6 +32,7 @@ class Reading(dy.Schema):
     item_id = dy.Any()
     timestamp_given = dy.Bool()
     timestamp = dy.Datetime(nullable=True, time_unit="ms", time_zone="UTC")
+    future = dy.Bool()
     visitor_given = dy.Bool()
     visitor_id = dy.Any()
     session_given = dy.Bool()
@@ -77,6 +78,10 @@ class Reading(dy.Schema):
         return (pl.col("timestamp") < LATEST).fill_null(True)
 
     @dy.rule()
+    def timestamp_is_not_in_the_future(cls) -> pl.Expr:
+        return ~pl.col("future")
+
+    @dy.rule()
     def has_a_session(cls) -> pl.Expr:
         return ~pl.col("sessionized") | pl.col("session_given")
 
@@ -118,6 +123,7 @@ REASONS = {
     "timestamp_is_a_time": "the timestamp cannot be read",
     "timestamp_is_not_too_early": f"the timestamp is before {EARLIEST:%Y-%m-%d} (a wrong unit?)",
     "timestamp_is_not_too_late": f"the timestamp is not before {LATEST:%Y-%m-%d} (a wrong unit?)",
+    "timestamp_is_not_in_the_future": "the timestamp is in the future (later than the file was last written)",
     "has_a_session": "the session is missing",
     "session_is_an_id": "the session is no integer",
     "has_a_visitor": "the visitor is missing",
@@ -138,6 +144,7 @@ REMEDIES = {
     "timestamp_is_a_time": "check source.timestamps",
     "timestamp_is_not_too_early": "check source.timestamps.unit",
     "timestamp_is_not_too_late": "check source.timestamps.unit",
+    "timestamp_is_not_in_the_future": "check source.timestamps, or, if the file's date is wrong, raise or null checks.future_times.tolerance",
     "has_a_session": "check source.columns.session",
     "session_is_an_id": "set source.id_types.session to 'string' if ids hold letters or leading zeros",
     "has_a_visitor": "check source.columns.visitor, or leave such rows out with source.where",

@@ -1,5 +1,6 @@
 """One raw file to events, quarantine and quality counts, in batches, so that a file may be larger than memory."""
 
+import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +9,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recsys.checks.finding import enforce
 from recsys.errors import DataError
-from recsys.events.contract import EVENT_COLUMNS, OPTIONAL_COLUMNS, REASONS, TIMESTAMP, sort_out
+from recsys.events.contract import EARLIEST, EVENT_COLUMNS, OPTIONAL_COLUMNS, REASONS, TIMESTAMP, sort_out
 from recsys.events.ids import filled, id_expression
 from recsys.events.quality import Quality
 from recsys.events.sources.demo_layout import LAYOUT
 from recsys.events.sources.files import HEAD_ROWS, LINE, ROW, SURPLUS, RawFile, column_name, open_raw, reading
-from recsys.events.timestamps import timestamp_expression
+from recsys.events.timestamps import mostly_numbers, timestamp_expression
 from recsys.events.where import kept_by_where, predicate_of
 from recsys.files import whole_file, write_json
 from recsys.settings.checks import Checks
@@ -44,11 +46,13 @@ def ingest(path: Path, source: DemoSource | FilesSource, checks: Checks, events:
     source : DemoSource or FilesSource
         Its layout.
     checks : Checks
-        How many refused rows are too many.
+        How many refused rows are too many, and how much later than its file an event may be.
     events, quarantine, quality : Path
         What is written: `events` has the columns `visitor_id, session, item_id, event, timestamp` and, where mapped, `value` and
         `quantity`, with the rows in the file's order; `quarantine` has `row` (counted from 1), `reason` and the raw fields as text;
         `quality` holds the counts.
+
+    A file is read alike whenever it is read: what lies in the future is told by the file's own date, not by the clock.
 
     Returns
     -------
@@ -58,7 +62,7 @@ def ingest(path: Path, source: DemoSource | FilesSource, checks: Checks, events:
     Raises
     ------
     DataError
-        If the file cannot be read, or more rows are refused than `checks` allows and it says stop.
+        If the file cannot be read, or more rows are refused than `checks` allows and it says stop; with a sentence a failed check.
     ConfigurationError
         If the layout itself cannot be used.
     """
@@ -66,7 +70,8 @@ def ingest(path: Path, source: DemoSource | FilesSource, checks: Checks, events:
     mapped = {field: column for field, column in layout.columns if column is not None}
     predicate, predicate_columns = predicate_of(layout.where, "source.where")
     raw = open_raw(path, layout, list(mapped.values()), predicate_columns)
-    fields = _fields(raw, layout, mapped)
+    latest = None if isinstance(source, DemoSource) else _latest_believed(path, checks)
+    fields = _fields(raw, layout, mapped, latest)
     shown = _raw_fields(raw, [column_name(column) for column in mapped.values()], predicate_columns)
     table = raw.table.with_columns(kept_by_where(raw, layout.where, predicate, predicate_columns, "source.where").alias("__kept"))
     table = table.select("__kept", *fields.expressions, *shown)
@@ -80,7 +85,8 @@ def ingest(path: Path, source: DemoSource | FilesSource, checks: Checks, events:
     quarantine_names = _own_names(raw_names)
     refused_types = {"row": pa.int64(), "reason": pa.large_string()} | dict.fromkeys(quarantine_names, pa.large_string())
 
-    counts = Quality(part=events.name.removesuffix(".parquet"), file=path.name)
+    counts = Quality(part=events.name.removesuffix(".parquet"), file=path.name, latest_believed=latest)
+    event_field = None if layout.columns.event is None else f"raw:{column_name(layout.columns.event)}"
     with (
         whole_file(events) as events_partial,
         whole_file(quarantine) as quarantine_partial,
@@ -93,16 +99,26 @@ def ingest(path: Path, source: DemoSource | FilesSource, checks: Checks, events:
             kept = kept.select(columns)
             if kept.height:
                 events_writer.write_table(kept.to_arrow().cast(events_writer.schema))
+            unknown = None
             if refused.height:
                 reason = pl.col("rule").replace_strict(REASONS, return_dtype=pl.String).alias("reason")
                 lines = refused.join(wanted.select("row", *raw_names), on="row", how="left", maintain_order="left")
+                if event_field is not None:
+                    unknown = lines.filter(pl.col("rule") == "event_is_known")[event_field]
                 lines = lines.select("row", reason, *(pl.col(old).alias(new) for old, new in zip(raw_names, quarantine_names, strict=True)))
                 quarantine_writer.write_table(lines.to_arrow().cast(quarantine_writer.schema))
-            counts.add(rows=batch.height, left_out=batch.height - wanted.height, kept=kept, refused=refused)
-        counts.check(checks, path)
-    summary = counts.summary(checks)
+            counts.add(rows=batch.height, left_out=batch.height - wanted.height, kept=kept, refused=refused, unknown=unknown)
+        summary, findings = counts.summary(checks, str(path))
+        enforce(findings)
     write_json(quality, summary)
     return summary
+
+
+def _latest_believed(path: Path, checks: Checks) -> dt.datetime | None:
+    """The last instant that an event of the file may have; None where the file's date or the configuration says nothing."""
+    written = dt.datetime.fromtimestamp(path.stat().st_mtime_ns // 1_000_000_000, dt.UTC)
+    tolerance = checks.future_times.tolerance
+    return None if tolerance is None or written < EARLIEST else written + dt.timedelta(milliseconds=tolerance)
 
 
 def _batches(raw: RawFile, table: pl.LazyFrame) -> Iterator[pl.DataFrame]:
@@ -133,7 +149,7 @@ def _own_names(raw_names: list[str]) -> list[str]:
     return names
 
 
-def _fields(raw: RawFile, layout: FilesSource, mapped: dict[str, str | int]) -> _Fields:
+def _fields(raw: RawFile, layout: FilesSource, mapped: dict[str, str | int], latest: dt.datetime | None) -> _Fields:
     names = {field: column_name(column) for field, column in mapped.items()}
     with reading(raw.path, raw.format):
         head = raw.table.select(*dict.fromkeys(names.values())).head(HEAD_ROWS).collect()
@@ -155,9 +171,12 @@ def _fields(raw: RawFile, layout: FilesSource, mapped: dict[str, str | int]) -> 
     expressions.append(pl.lit("session" in names).alias("sessionized"))
 
     name = names["timestamp"]
-    numbers = _mostly_numbers(head[name])
+    numbers = mostly_numbers(head[name])
     given, value = timestamp_expression(raw.path, name, raw.schema[name], layout.timestamps, numbers)
-    expressions += [given.alias("timestamp_given"), value.cast(TIMESTAMP).alias("timestamp")]
+    value = value.cast(TIMESTAMP)
+    expressions += [given.alias("timestamp_given"), value.alias("timestamp")]
+    future = never if latest is None else (value > latest).fill_null(False)
+    expressions.append(future.alias("future"))
 
     if "event" in names:
         text = pl.col(names["event"]).cast(pl.String)
@@ -173,13 +192,6 @@ def _fields(raw: RawFile, layout: FilesSource, mapped: dict[str, str | int]) -> 
             given, value = never, nothing.cast(pl.Float64)
         expressions += [given.alias(f"{field}_given"), value.alias(field)]
     return _Fields(expressions, id_types)
-
-
-def _mostly_numbers(head: pl.Series) -> bool:
-    if head.dtype != pl.String:
-        return False
-    texts = head.drop_nulls().str.strip_chars()
-    return bool(len(texts)) and texts.cast(pl.Float64, strict=False).is_not_null().sum() * 2 > len(texts)
 
 
 def _number(raw: RawFile, name: str, field: str) -> tuple[pl.Expr, pl.Expr]:

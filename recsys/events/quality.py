@@ -1,15 +1,20 @@
-"""What a part's rows came to: counts, time range, and the check of the refused share."""
+"""What a part's rows came to: counts, time range, and the checks of the rows that were refused."""
 
-import sys
+import datetime as dt
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from recsys.errors import DataError
-from recsys.events.contract import REASONS, REMEDIES
+from recsys.checks.finding import Finding
+from recsys.checks.rows import judge_rows
+from recsys.events.contract import REASONS
 from recsys.settings.checks import Checks
+
+NAMES_KEPT = 1_000
+"""Different unknown events that are counted by name; a column that holds no events at all must not fill the memory."""
+NAMES_SHOWN = 20
+"""Unknown events in the quality file, the most frequent first."""
 
 
 @dataclass
@@ -24,18 +29,24 @@ class Quality:
     refused: dict[str, int] = field(default_factory=dict)
     examples: dict[str, int] = field(default_factory=dict)
     event_counts: dict[str, int] = field(default_factory=dict)
-    first: object = None
-    last: object = None
+    unknown_events: dict[str, int] = field(default_factory=dict)
+    latest_believed: dt.datetime | None = None
+    first: dt.datetime | None = None
+    last: dt.datetime | None = None
     _hashes: list[np.ndarray] = field(default_factory=list)
 
-    def add(self, rows: int, left_out: int, kept: pl.DataFrame, refused: pl.DataFrame) -> None:
-        """Count a batch: `kept` in the events' columns, `refused` with `row` and `rule`."""
+    def add(self, rows: int, left_out: int, kept: pl.DataFrame, refused: pl.DataFrame, unknown: pl.Series | None = None) -> None:
+        """Count a batch: `kept` in the events' columns, `refused` with `row` and `rule`, `unknown` the texts of events not in the map."""
         self.rows += rows
         self.left_out += left_out
         self.events += kept.height
         for rule, count, row in refused.group_by("rule").agg(pl.len(), pl.col("row").min().alias("first")).iter_rows():
             self.refused[rule] = self.refused.get(rule, 0) + count
             self.examples[rule] = min(self.examples.get(rule, row), row)
+        if unknown is not None:
+            for event, count in sorted(unknown.value_counts().iter_rows(), key=lambda pair: (-pair[1], pair[0])):
+                if event in self.unknown_events or len(self.unknown_events) < NAMES_KEPT:
+                    self.unknown_events[event] = self.unknown_events.get(event, 0) + count
         for event, count in kept["event"].value_counts().iter_rows():
             self.event_counts[event] = self.event_counts.get(event, 0) + count
         if kept.height:
@@ -46,60 +57,37 @@ class Quality:
             self._hashes.append(kept.hash_rows(seed=0).to_numpy())
 
     @property
-    def share(self) -> float:
-        """Refused rows as a share of the rows that `where` left."""
-        refused = sum(self.refused.values())
-        return refused / (refused + self.events) if refused else 0.0
-
-    @property
     def duplicates(self) -> int:
-        """Rows that equal an earlier one in every column; they are kept."""
+        """Rows that equal an earlier one of the part in every column; they are kept, and `recsys check` judges them."""
         if not self._hashes:
             return 0
         hashes = np.sort(np.concatenate(self._hashes))
         return int((hashes[1:] == hashes[:-1]).sum())
 
-    def check(self, checks: Checks, path: Path) -> None:
-        """Warn or stop where too many rows were refused.
-
-        Raises
-        ------
-        DataError
-            If they are too many and `checks` says stop.
-        """
-        if self.share <= checks.max_quarantined:
-            return
-        rule = max(REASONS, key=lambda name: self.refused.get(name, 0))
-        sentence = (
-            f"{path}: {sum(self.refused.values()):,} of {self.rows - self.left_out:,} rows ({self.share:.1%}) were refused, more than "
-            f"checks.max_quarantined allows ({checks.max_quarantined:.1%}); most often because {REASONS[rule]} "
-            f"({self.refused[rule]:,} times, first in row {self.examples[rule]}): {REMEDIES[rule]}, or raise checks.max_quarantined"
-        )
-        if checks.on_failure == "stop":
-            raise DataError(sentence)
-        print(f"recsys: warning: {sentence}", file=sys.stderr)
-
-    def summary(self, checks: Checks) -> dict:
-        """The content of the quality file: no paths, no timings."""
-        return {
+    def summary(self, checks: Checks, name: str) -> tuple[dict, list[Finding]]:
+        """The content of the quality file (no paths, no timings), and the findings on the part; `name` is its file's in sentences."""
+        unknown = sorted(self.unknown_events.items(), key=lambda pair: (-pair[1], pair[0]))
+        future = self.refused.get("timestamp_is_not_in_the_future", 0)
+        content = {
             "part": self.part,
             "file": self.file,
             "rows": self.rows,
             "events": self.events,
             "left_out_by_where": self.left_out,
             "quarantined": {REASONS[rule]: self.refused[rule] for rule in REASONS if rule in self.refused},
+            "first_refused_rows": {REASONS[rule]: self.examples[rule] for rule in REASONS if rule in self.examples},
+            "unknown_events": dict(unknown[:NAMES_SHOWN]),
+            # The file's date, which a copy of the file may not share, stands here only where it mattered.
+            "latest_believed": _iso(self.latest_believed) if future else None,
             "duplicates": self.duplicates,
             "event_counts": dict(sorted(self.event_counts.items())),
             "first": _iso(self.first),
             "last": _iso(self.last),
-            "checks": {
-                "max_quarantined": checks.max_quarantined,
-                "quarantined_share": round(self.share, 6),
-                "on_failure": checks.on_failure,
-                "passed": self.share <= checks.max_quarantined,
-            },
         }
+        findings = judge_rows(content, checks, name)
+        shown = ("figure", "threshold", "policy", "passed")
+        return content | {"checks": {finding.check: {key: finding.summary()[key] for key in shown} for finding in findings}}, findings
 
 
-def _iso(time) -> str | None:
+def _iso(time: dt.datetime | None) -> str | None:
     return None if time is None else time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -23,7 +23,7 @@ from recsys.settings.checks import Checks
 from recsys.settings.source import DemoSource, FilesSource, Timestamps
 
 COLUMNS = {"item": "item", "timestamp": "time", "visitor": "visitor"}
-LENIENT = Checks(max_quarantined=1.0)
+LENIENT = Checks(quarantined={"threshold": 1.0})
 T0 = dt.datetime(2024, 5, 1, 12, 0, tzinfo=dt.UTC)
 MS = int(T0.timestamp() * 1000)
 
@@ -401,7 +401,7 @@ class TestWhere:
         result = read(self.CONTENT, where="kind = 'b'")
         assert result.reasons == {4: "the item is missing"}
         assert result.quarantine.columns == ["row", "reason", "item", "time", "visitor", "kind"]
-        assert result.summary["checks"]["quarantined_share"] == 0.5
+        assert result.summary["checks"]["quarantined"]["figure"] == 0.5
 
     def test_columns_without_a_header_are_called_by_position(self, read):
         body = self.CONTENT.split("\n", 1)[1]
@@ -514,21 +514,21 @@ class TestCheck:
 
     def test_too_many_refused_rows_stop_with_the_commonest_reason(self, read, tmp_path):
         with pytest.raises(DataError) as caught:
-            read(self.CONTENT, checks=Checks(max_quarantined=0.2))
+            read(self.CONTENT, checks=Checks(quarantined={"threshold": 0.2}))
         text = str(caught.value)
         assert "log.csv: 3 of 10 rows (30.0%) were refused" in text
-        assert "checks.max_quarantined allows (20.0%)" in text
+        assert "checks.quarantined.threshold allows (20.0%)" in text
         assert "the item is missing (2 times, first in row 8): check source.columns.item" in text
         assert list((tmp_path / "out").iterdir()) == []
 
     def test_as_many_as_allowed_are_fine(self, read, capsys):
-        assert read(self.CONTENT, checks=Checks(max_quarantined=0.3)).summary["checks"]["passed"] is True
+        assert read(self.CONTENT, checks=Checks(quarantined={"threshold": 0.3})).summary["checks"]["quarantined"]["passed"] is True
         assert capsys.readouterr().err == ""
 
     def test_a_warning_lets_the_part_through(self, read, capsys):
-        result = read(self.CONTENT, checks=Checks(max_quarantined=0.2, on_failure="warn"))
+        result = read(self.CONTENT, checks=Checks(quarantined={"threshold": 0.2, "policy": "warn"}))
         assert result.events.height == 7
-        assert result.summary["checks"] == {"max_quarantined": 0.2, "quarantined_share": 0.3, "on_failure": "warn", "passed": False}
+        assert result.summary["checks"]["quarantined"] == {"figure": 0.3, "threshold": 0.2, "policy": "warn", "passed": False}
         assert "warning: " in capsys.readouterr().err
 
     def test_a_wrong_unit_is_suspected(self, read):
@@ -544,11 +544,18 @@ class TestCheck:
             "events": 3,
             "left_out_by_where": 0,
             "quarantined": {},
+            "first_refused_rows": {},
+            "unknown_events": {},
+            "latest_believed": None,
             "duplicates": 0,
             "event_counts": {"view": 3},
             "first": "2024-05-01T12:00:00.000Z",
             "last": "2024-05-01T12:00:02.000Z",
-            "checks": {"max_quarantined": 1.0, "quarantined_share": 0.0, "on_failure": "stop", "passed": True},
+            "checks": {
+                "quarantined": {"figure": 0.0, "threshold": 1.0, "policy": "stop", "passed": True},
+                "unknown_events": {"figure": 0.0, "threshold": 0.01, "policy": "warn", "passed": True},
+                "future_times": {"figure": 0.0, "threshold": 0.001, "policy": "warn", "passed": True},
+            },
         }
 
     def test_a_part_of_which_nothing_is_left_still_has_its_columns(self, read):
@@ -596,7 +603,7 @@ class TestRealLogs:
     def run(self, name: str, tmp_path: Path, **changes) -> Result:
         link = tmp_path / Path(name).name
         link.symlink_to(real(name))
-        return Result(link, layout(**changes), Checks(max_quarantined=0.0))
+        return Result(link, layout(**changes), Checks(quarantined={"threshold": 0.0}))
 
     def test_retailrocket(self, tmp_path):
         result = self.run(

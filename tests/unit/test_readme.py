@@ -9,6 +9,7 @@ import yaml
 
 from recsys.config import load_configuration
 from recsys.events.ingest import ingest
+from recsys.settings.checks import QuarantinedCheck
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -29,7 +30,7 @@ def test_the_example_of_an_own_log_is_read_as_it_says(tmp_path, monkeypatch):
     ).write_csv(tmp_path / "logs" / "monday.csv")
     (tmp_path / "logs" / "monday.csv.gz").write_bytes(gzip.compress((tmp_path / "logs" / "monday.csv").read_bytes()))
     (part,) = configuration.parts.values()
-    checks = configuration.checks.model_copy(update={"max_quarantined": 0.5})
+    checks = configuration.checks.model_copy(update={"quarantined": QuarantinedCheck(threshold=0.5)})
     ingest(Path(part.path), configuration.source, checks, tmp_path / "e.parquet", tmp_path / "q.parquet", tmp_path / "q.json")
     events = pl.read_parquet(tmp_path / "e.parquet")
     assert events["event"].to_list() == ["view", "purchase"]

@@ -1,0 +1,117 @@
+"""Checks of the rows a part refused, from the counts that ingestion made: quarantined, unknown_events, future_times."""
+
+from typing import Any
+
+from recsys.checks.finding import Finding
+from recsys.events.contract import REASONS, REMEDIES
+from recsys.settings.checks import Checks
+
+_RULES = {reason: rule for rule, reason in REASONS.items()}
+
+
+def judge_rows(counts: dict[str, Any], checks: Checks, name: str) -> list[Finding]:
+    """The three findings on one part.
+
+    Parameters
+    ----------
+    counts
+        The content of a part's quality file.
+    checks
+        Thresholds and policies.
+    name
+        How the raw file is called in sentences.
+    """
+    refused = {_RULES[reason]: number for reason, number in counts["quarantined"].items()}
+    rows = counts["rows"] - counts["left_out_by_where"]
+    return [
+        _quarantined(refused, counts["first_refused_rows"], rows, checks, name),
+        _unknown_events(refused, counts["unknown_events"], rows, checks, name),
+        _future_times(refused, counts, rows, checks, name),
+    ]
+
+
+def _share(number: int, rows: int) -> float:
+    return number / rows if rows else 0.0
+
+
+def _quarantined(refused: dict[str, int], first: dict[str, int], rows: int, checks: Checks, name: str) -> Finding:
+    check, total = checks.quarantined, sum(refused.values())
+    share = _share(total, rows)
+    sentence = ""
+    if share > check.threshold:
+        rule = max(REASONS, key=lambda name: refused.get(name, 0))
+        sentence = (
+            f"{name}: {total:,} of {rows:,} rows ({share:.1%}) were refused, more than checks.quarantined.threshold allows "
+            f"({check.threshold:.1%}); most often because {REASONS[rule]} ({refused[rule]:,} times, first in row "
+            f"{first[REASONS[rule]]}): {REMEDIES[rule]}, or raise checks.quarantined.threshold"
+        )
+    examples = [
+        {"reason": reason, "rows": refused[rule], "first_row": first[reason]}
+        for rule, reason in sorted(REASONS.items(), key=lambda pair: -refused.get(pair[0], 0))
+        if rule in refused
+    ]
+    return Finding("quarantined", share, check.threshold, check.policy, sentence, {"rows": total}, examples)
+
+
+def _unknown_events(refused: dict[str, int], events: dict[str, int], rows: int, checks: Checks, name: str) -> Finding:
+    check, total = checks.unknown_events, refused.get("event_is_known", 0)
+    share = _share(total, rows)
+    sentence = ""
+    if share > check.threshold:
+        worst, times = next(iter(events.items()))
+        sentence = (
+            f"{name}: the event of {total:,} of {rows:,} rows ({share:.1%}) is not in event_map, more than checks.unknown_events.threshold "
+            f"allows ({check.threshold:.1%}); most often {worst!r} ({times:,} times): {REMEDIES['event_is_known']}, or raise "
+            "checks.unknown_events.threshold"
+        )
+    examples = [{"event": event, "rows": number} for event, number in events.items()]
+    return Finding("unknown_events", share, check.threshold, check.policy, sentence, {"rows": total}, examples)
+
+
+def _future_times(refused: dict[str, int], counts: dict[str, Any], rows: int, checks: Checks, name: str) -> Finding:
+    check, total = checks.future_times, refused.get("timestamp_is_not_in_the_future", 0)
+    share = _share(total, rows)
+    sentence, examples = "", []
+    if total:
+        reason = REASONS["timestamp_is_not_in_the_future"]
+        examples = [{"rows": total, "first_row": counts["first_refused_rows"][reason], "latest_believed": counts["latest_believed"]}]
+    if share > check.threshold:
+        sentence = (
+            f"{name}: {total:,} of {rows:,} rows ({share:.1%}) are later than {counts['latest_believed']}, when the file was last written "
+            f"and checks.future_times.tolerance after it, more than checks.future_times.threshold allows ({check.threshold:.1%}); the first "
+            f"is row {examples[0]['first_row']}: {REMEDIES['timestamp_is_not_in_the_future']}"
+        )
+    return Finding("future_times", share, check.threshold, check.policy, sentence, {"rows": total}, examples)
+
+
+def judge_parts(parts: list[dict[str, Any]], checks: Checks) -> list[Finding]:
+    """The three findings on a log: the figure is that of the worst part.
+
+    Parameters
+    ----------
+    parts
+        The contents of the parts' quality files.
+    checks
+        Thresholds and policies.
+    """
+    found = {counts["part"]: judge_rows(counts, checks, counts["file"]) for counts in parts}
+    return [_worst(list(found), [findings[place] for findings in found.values()]) for place in range(3)]
+
+
+def _worst(names: list[str], findings: list[Finding]) -> Finding:
+    order = sorted(range(len(names)), key=lambda place: (-findings[place].figure, place))
+    worst, failed = findings[order[0]], sum(not finding.passed for finding in findings)
+    more = f" ({failed - 1} more {'part fails' if failed == 2 else 'parts fail'} the same check)" if failed > 1 else ""
+    return Finding(
+        worst.check,
+        worst.figure,
+        worst.threshold,
+        worst.policy,
+        worst.sentence + more,
+        {"rows": sum(finding.affected["rows"] for finding in findings), "parts": sum(finding.affected["rows"] > 0 for finding in findings)},
+        [{"part": names[place]} | example for place in order for example in findings[place].examples[:1]],
+        {
+            name: {"figure": round(finding.figure, 6), "passed": finding.passed, **finding.affected}
+            for name, finding in zip(names, findings, strict=True)
+        },
+    )
