@@ -14,7 +14,9 @@ _FARTHEST_MS = 2**53
 _ISO_LAYOUTS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y%m%dT%H%M%S")
 
 
-def timestamp_expression(path: Path, name: str, dtype: pl.DataType, settings: Timestamps, numbers: bool) -> tuple[pl.Expr, pl.Expr]:
+def timestamp_expression(
+    path: Path, name: str, dtype: pl.DataType, settings: Timestamps, numbers: bool, key: str = "source"
+) -> tuple[pl.Expr, pl.Expr]:
     """How a column of times is read.
 
     Parameters
@@ -28,6 +30,8 @@ def timestamp_expression(path: Path, name: str, dtype: pl.DataType, settings: Ti
     settings : Timestamps
     numbers : bool
         Whether a text column, about which `settings` says nothing, holds numbers.
+    key : str
+        Where the layout stands in the configuration, for messages.
 
     Returns
     -------
@@ -59,7 +63,15 @@ def timestamp_expression(path: Path, name: str, dtype: pl.DataType, settings: Ti
             return column.is_not_null(), parse
         given = column.is_not_null() & (column.is_not_nan() if dtype.is_float() else True)
         return given, _number(column, settings.unit or "ms")
-    raise DataError(f"{path}: column {name!r} is of type {dtype}, which is no time; map source.columns.timestamp to a column of times")
+    raise DataError(f"{path}: column {name!r} is of type {dtype}, which is no time; map {key}.columns.timestamp to a column of times")
+
+
+def mostly_numbers(head: pl.Series) -> bool:
+    """Whether most of a column's first rows are texts that are numbers."""
+    if head.dtype != pl.String:
+        return False
+    texts = head.drop_nulls().str.strip_chars()
+    return bool(len(texts)) and texts.cast(pl.Float64, strict=False).is_not_null().sum() * 2 > len(texts)
 
 
 def _native(column: pl.Expr, dtype: pl.DataType, timezone: str) -> pl.Expr:

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from recsys.errors import ConfigurationError, DataError
-from recsys.settings.source import FilesSource
+from recsys.settings.layout import Layout
 
 ROW = "__row"
 SURPLUS = "__surplus"
@@ -47,19 +47,19 @@ class RawFile:
 
 
 @contextmanager
-def reading(path: Path, kind: str) -> Iterator[None]:
-    """Turns what goes wrong while `path` is read into a `DataError` that names the file and the fix."""
+def reading(path: Path, kind: str, key: str = "source") -> Iterator[None]:
+    """Turns what goes wrong while `path` is read into a `DataError` that names the file and the fix; `key` is where its layout stands."""
     try:
         yield
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file; check source.paths") from None
+        raise DataError(f"{path}: there is no such file; check {key}.paths") from None
     except pl.exceptions.NoDataError:
         raise DataError(f"{path} is empty; remove it or fetch it again") from None
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} cannot be read as {_WHAT[kind]}: {_explain(str(error))}") from None
+        raise DataError(f"{path} cannot be read as {_WHAT[kind]}: {_explain(str(error), key)}") from None
 
 
-def _explain(message: str) -> str:
+def _explain(message: str, key: str) -> str:
     first = message.strip().splitlines()[0].rstrip(".:") if message.strip() else "no reason given"
     if "utf-8" in first.lower() or "utf8" in first.lower():
         return "it holds bytes that are no UTF-8; convert it to UTF-8"
@@ -67,38 +67,38 @@ def _explain(message: str) -> str:
         return f"it is cut off or damaged ({first}); fetch it again"
     if "could not parse" in first:
         return "a quotation mark is opened and never closed; correct the file's quoting"
-    return f"{first}; check source.format and source.separator"
+    return f"{first}; check {key}.format and {key}.separator"
 
 
-def open_raw(path: Path, source: FilesSource, needed: list[str | int], predicate_columns: list[str]) -> RawFile:
+def open_raw(path: Path, source: Layout, needed: list[str | int], predicate_columns: list[str]) -> RawFile:
     """Open a raw file.
 
     Parameters
     ----------
     path : Path
-    source : FilesSource
+    source : Layout
     needed : list of str or int
         Columns to be read: names, or positions in files without a header.
     predicate_columns : list of str
-        Further columns, those that `source.where` names.
+        Further columns, those that `where` names.
 
     Raises
     ------
     DataError
         If the file is missing, empty, damaged, or lacks a column.
     ConfigurationError
-        If the file's name does not tell its format and `source.format` does not either.
+        If the file's name does not tell its format and `format` does not either.
     """
     kind = file_format(path, source)
-    with reading(path, kind):
+    with reading(path, kind, source.key):
         if not path.is_file():
             raise FileNotFoundError(path)
         if path.stat().st_size == 0:
             raise pl.exceptions.NoDataError
         if kind == "parquet":
-            return _open_parquet(path, needed, predicate_columns)
+            return _open_parquet(path, source, needed, predicate_columns)
         if kind == "jsonl":
-            return _open_json_lines(path, needed, predicate_columns)
+            return _open_json_lines(path, source, needed, predicate_columns)
         return _open_delimited(path, kind, source, needed, predicate_columns)
 
 
@@ -107,28 +107,28 @@ def column_name(column: str | int) -> str:
     return column if isinstance(column, str) else f"column_{column}"
 
 
-def file_format(path: Path, source: FilesSource) -> str:
+def file_format(path: Path, source: Layout) -> str:
     """csv, tsv, parquet or jsonl, as configured or by the file's name."""
     if source.format != "auto":
         return source.format
     suffixes = [suffix.lower().lstrip(".") for suffix in path.suffixes]
     ending = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == "gz" else (suffixes[-1] if suffixes else "")
     if ending not in _FORMATS:
-        raise ConfigurationError(f"{path}: the name does not tell the file's format; set source.format to csv, tsv, parquet or jsonl")
+        raise ConfigurationError(f"{path}: the name does not tell the file's format; set {source.key}.format to csv, tsv, parquet or jsonl")
     return _FORMATS[ending]
 
 
-def _require(path: Path, needed: list[str], known: list[str], hint: str = "correct source.columns") -> None:
+def _require(path: Path, needed: list[str], known: list[str], hint: str) -> None:
     for column in needed:
         if column not in known:
             shown = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
             raise DataError(f"{path}: there is no column {column!r}; the file has {shown}; {hint}")
 
 
-def _check_columns(path: Path, needed: list[str | int], predicate_columns: list[str], known: list[str]) -> list[str]:
+def _check_columns(path: Path, source: Layout, needed: list[str | int], predicate_columns: list[str], known: list[str]) -> list[str]:
     names = [column_name(column) for column in needed]
-    _require(path, names, known)
-    _require(path, predicate_columns, known, "correct source.where")
+    _require(path, names, known, f"correct {source.key}.columns")
+    _require(path, predicate_columns, known, f"correct {source.key}.where")
     return list(dict.fromkeys([*names, *predicate_columns]))
 
 
@@ -136,18 +136,18 @@ def _no_rows(path: Path) -> DataError:
     return DataError(f"{path} holds no rows; remove it or fetch it again")
 
 
-def _open_parquet(path: Path, needed: list[str | int], predicate_columns: list[str]) -> RawFile:
+def _open_parquet(path: Path, source: Layout, needed: list[str | int], predicate_columns: list[str]) -> RawFile:
     table = pl.scan_parquet(path, glob=False, row_index_name=ROW, row_index_offset=1)
     schema = dict(table.collect_schema())
     del schema[ROW]
-    names = _check_columns(path, needed, predicate_columns, list(schema))
+    names = _check_columns(path, source, needed, predicate_columns, list(schema))
     if not table.select(ROW).head(1).collect().height:
         raise _no_rows(path)
     types = {name: schema[name] for name in names}
     return RawFile(path, table.select(ROW, *names), types, types, "parquet")
 
 
-def _open_delimited(path: Path, kind: str, source: FilesSource, needed: list[str | int], predicate_columns: list[str]) -> RawFile:
+def _open_delimited(path: Path, kind: str, source: Layout, needed: list[str | int], predicate_columns: list[str]) -> RawFile:
     # Fields beyond the columns land in one extra column, so that such rows can be told apart.
     options = {
         "separator": source.separator or _SEPARATORS[kind],
@@ -159,7 +159,7 @@ def _open_delimited(path: Path, kind: str, source: FilesSource, needed: list[str
     head = pl.scan_csv(path, infer_schema_length=HEAD_ROWS, **options).head(HEAD_ROWS).collect_schema()
     found = list(head)
     known = found if source.header else [f"column_{position}" for position in range(len(found))]
-    names = _check_columns(path, needed, predicate_columns, known)
+    names = _check_columns(path, source, needed, predicate_columns, known)
     text = dict.fromkeys([*found, SURPLUS], pl.String)
     table = pl.scan_csv(path, schema=text, missing_columns="insert", row_index_name=ROW, row_index_offset=1, **options)
     if not source.header:
@@ -176,16 +176,18 @@ def _open_delimited(path: Path, kind: str, source: FilesSource, needed: list[str
     )
 
 
-def _open_json_lines(path: Path, needed: list[str | int], predicate_columns: list[str]) -> RawFile:
+def _open_json_lines(path: Path, source: Layout, needed: list[str | int], predicate_columns: list[str]) -> RawFile:
     lines = pl.scan_lines(path, name=LINE, glob=False, row_index_name=ROW, row_index_offset=1).filter(pl.col(LINE).str.contains(r"\S"))
     head = lines.head(HEAD_ROWS).collect()[LINE]
     if not len(head):
         raise _no_rows(path)
     sound = head.filter(head.str.json_path_match("$").is_not_null() & head.str.contains(r"^\s*\{"))
     if not len(sound):
-        raise DataError(f"{path} cannot be read as JSON lines: none of the first {len(head)} lines is a JSON object; check source.format")
+        raise DataError(
+            f"{path} cannot be read as JSON lines: none of the first {len(head)} lines is a JSON object; check {source.key}.format"
+        )
     inferred = _json_types(sound)
-    names = _check_columns(path, needed, predicate_columns, list(inferred))
+    names = _check_columns(path, source, needed, predicate_columns, list(inferred))
     fields = [pl.col(LINE).str.json_path_match(_json_path(name)).alias(name) for name in names if name != LINE]
     if LINE in names:
         # The file's own field of that name comes first in importance; the whole line is then left out.
