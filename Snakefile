@@ -9,10 +9,6 @@ from snakemake.utils import min_version, validate
 
 min_version("9.27")
 
-if not workflow.config_settings.configfiles:
-
-    configfile: Path(workflow.basedir) / "workflow_config.yaml"
-
 
 include: "rules/common.smk"
 
@@ -57,7 +53,7 @@ include: "rules/serve.smk"
 
 
 onstart:
-    record_owner()
+    begin()
 
 
 onsuccess:
@@ -65,4 +61,4 @@ onsuccess:
 
 
 onerror:
-    forget_owner()
+    end_badly(log)

@@ -41,3 +41,15 @@ class BusyError(RecsysError):
     """Another living process owns what this one needs."""
 
     exit_code = 7
+
+
+class StorageError(RecsysError):
+    """A file cannot be written: the disk is full or read-only, or the folder belongs to somebody else."""
+
+    exit_code = 8
+
+
+class MemoryShortageError(RecsysError):
+    """What is asked for needs more memory than there is."""
+
+    exit_code = 9

@@ -11,6 +11,8 @@ from typing import Any
 
 import polars as pl
 
+from recsys.storage import writing
+
 
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
@@ -42,29 +44,37 @@ def _lives(process: int) -> bool:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes `path`'s place when the block ends well and vanishes when it does not."""
-    partial = _partial(path)
-    try:
-        yield partial
-        _sync(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """A path beside `path` to write to; it takes `path`'s place when the block ends well and vanishes when it does not.
+
+    Raises
+    ------
+    StorageError
+        If the disk is full or read-only, whichever library was writing.
+    """
+    with writing(path):
+        partial = _partial(path)
+        try:
+            yield partial
+            _sync(partial)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder beside `path` to fill; it takes `path`'s place when the block ends well and vanishes when it does not."""
-    partial = _partial(path)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        yield partial
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(partial, path)
-    finally:
+    """As `whole_file`, for a folder to fill."""
+    with writing(path):
+        partial = _partial(path)
         shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        try:
+            yield partial
+            if path.exists():
+                shutil.rmtree(path)
+            os.replace(partial, path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_json(path: Path, content: Any) -> None:

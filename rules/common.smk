@@ -1,6 +1,6 @@
 """Helpers of the rules; no rule.
 
-Needs the plain `config`; gives the typed CONFIGURATION, PARTS and RUNS, the shell command `recsys`, and the functions that rules call.
+Needs `workflow_config.yaml` (or the files of `--configfile`); gives the typed CONFIGURATION, PARTS and RUNS, the shell command `recsys`, and the functions that rules call.
 """
 
 import json
@@ -13,6 +13,7 @@ import time
 sys.path.insert(0, workflow.basedir)
 
 from recsys.config import load_configuration
+from recsys.configuration_file import read_configuration
 from recsys.errors import RecsysError
 from recsys.files import value_digest
 from recsys.processes import (
@@ -22,14 +23,30 @@ from recsys.processes import (
     record_owner,
 )
 from recsys.provenance import code_digest
+from recsys.storage import require_writable
+from recsys.workflow_failures import failed_jobs, stop, tell_at_the_end
 
 announce_checkout(workflow.basedir)
+
+OWN_CONFIGURATION = Path(workflow.basedir) / "workflow_config.yaml"
+GIVEN = workflow.config_settings.configfiles
+try:
+    require_writable(Path.cwd())
+    for file in GIVEN or [OWN_CONFIGURATION]:
+        read_configuration(Path(file))
+except RecsysError as error:
+    stop(error)
+
+if not GIVEN:
+
+    configfile: OWN_CONFIGURATION
+
 
 try:
     CONFIGURATION = load_configuration(config)
     PARTS = CONFIGURATION.parts
 except RecsysError as error:
-    raise WorkflowError(str(error)) from None
+    stop(error)
 validate(
     config,
     Path(workflow.basedir) / "schemas" / "configuration.schema.json",
@@ -149,6 +166,21 @@ def split_settings_hash():
     """Digest of every setting that decides which events are training, validation and test."""
     chosen = {key: SECTIONS[key] for key in ("sessions", "split", "filter")}
     return value_digest(chosen | {"source": described_source()})
+
+
+def begin():
+    """Make sure that the results can be written, and note who runs the workflow."""
+    try:
+        require_writable(Path("results"))
+    except RecsysError as error:
+        stop(error)
+    record_owner()
+
+
+def end_badly(log):
+    """Forget who runs the workflow, and have each failed stage's sentence told last."""
+    forget_owner()
+    tell_at_the_end(failed_jobs(workflow.scheduler.failed), log)
 
 
 def champion_if_needed(wildcards):

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import traceback
 
 import typer
 
@@ -17,6 +18,7 @@ COMMANDS = {
     "refit": "Fit the chosen run, or a baseline, on training and validation together.",
     "test": "Score the refitted champion and its baselines on test, once.",
     "leaderboard": "Gather every run's metrics in one table.",
+    "breakdown": "Draw what the models are worth on test, by session, position and popularity.",
     "export": "Write the champion in the form it is served from.",
     "package": "Build the MLflow model folder and prove that it answers as the fitted model does.",
     "smoke": "Start the server on a package and send it good and bad requests.",
@@ -48,11 +50,12 @@ def _listed_only() -> None:
 
 
 def main() -> None:
-    """Run a command; an error meant for the user is printed as one sentence, without a trace."""
+    """Run a command; an error that a user can mend is printed as one sentence, without a trace, and it is the last line in any case."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # Read when OpenMP is loaded: threads that wait for others look again some thousand times, then sleep, so that a core that another
     # job takes meanwhile is not fought over.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    from recsys.cli.mishaps import told
     from recsys.errors import RecsysError
     from recsys.processes import end_with_parent
 
@@ -65,3 +68,15 @@ def main() -> None:
     except KeyboardInterrupt:
         print("recsys: interrupted", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        known = told(error)
+        if known is not None:
+            print(f"recsys: {known}", file=sys.stderr)
+            sys.exit(known.exit_code)
+        traceback.print_exc()
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        print(f"recsys: a fault of the program, {type(error).__name__}: {reason}; report it with the lines above", file=sys.stderr)
+        sys.exit(1)
