@@ -45,14 +45,6 @@ def _refusal(error: BaseException) -> tuple[int, str | None] | None:
     return None
 
 
-def _disk(path: Path) -> Path:
-    """Where the disk of a path begins."""
-    path = path.absolute()
-    while not path.exists() or not path.is_mount():
-        path = path.parent
-    return path
-
-
 def storage_error(error: BaseException, path: Path | None = None) -> StorageError | None:
     """The sentence for an error that a disk's refusal caused; None where something else did.
 
@@ -67,20 +59,29 @@ def storage_error(error: BaseException, path: Path | None = None) -> StorageErro
     if refused is None:
         return None
     kind, named = refused
-    if kind in _FORBIDDEN:
-        if named is None or (path is not None and Path(named).absolute().parent != path.absolute().parent):
-            return None  # a file that could not be read, say
-        return StorageError(f"{path or named} cannot be written: this user may not write in {Path(named).parent}; have that allowed")
+    if kind in _FORBIDDEN and (named is None or (path is not None and Path(named).absolute().parent != path.absolute().parent)):
+        return None  # a file that could not be read, say
     where = path or (Path(named) if named is not None else Path.cwd())
-    disk = _disk(where)
-    if kind == errno.EROFS:
-        return StorageError(f"{where} cannot be written: {disk} is read-only; make it writable, or choose a folder with --directory")
-    if kind == errno.EFBIG:
-        return StorageError(f"{where} cannot be written: it grew larger than files may be here; raise the limit (ulimit -f), {_GOES_ON}")
-    if kind == errno.EDQUOT:
-        return StorageError(f"{where} cannot be written: this user's quota on {disk} is used up; remove files there, {_GOES_ON}")
-    free = shutil.disk_usage(disk).free
-    return StorageError(f"{where} cannot be written: the disk {disk} is full ({size(free)} free); make room there, {_GOES_ON}")
+    return _told(kind, where, where.absolute().parent)
+
+
+def _told(kind: int, where: Path, folder: Path) -> StorageError:
+    """The sentence for a kind of refusal."""
+    disk = folder
+    while not disk.exists() or not disk.is_mount():
+        disk = disk.parent
+    match kind:
+        case errno.EROFS:
+            why = f"{disk} is read-only; make it writable, or choose a folder elsewhere with --directory"
+        case errno.EFBIG:
+            why = f"it grew larger than a file may be here; raise the limit (ulimit -f), {_GOES_ON}"
+        case errno.EDQUOT:
+            why = f"this user's share (quota) of {disk} is used up; remove files there, {_GOES_ON}"
+        case errno.ENOSPC:
+            why = f"the disk {disk} is full ({size(shutil.disk_usage(disk).free)} free); make room there, {_GOES_ON}"
+        case _:
+            why = f"this user may not write in {folder}; have that allowed, or choose a folder elsewhere with --directory"
+    return StorageError(f"{where} cannot be written: {why}")
 
 
 def size(count: float) -> str:
@@ -122,4 +123,4 @@ def require_writable(folder: Path) -> None:
         (errno.ENOSPC, shutil.disk_usage(folder).free == 0),
     ):
         if refuses:
-            raise storage_error(OSError(kind, "", str(folder / "results")), None) or StorageError(str(folder))
+            raise _told(kind, folder, folder.absolute())

@@ -20,8 +20,8 @@ from recsys.errors import DataError
 from recsys.models.interface import Capabilities, FitContext, FitData, Model, Queries
 from recsys.sessions.table import Positions, Sessions
 from recsys.settings.gru4rec import GRU4RecParameters
-from recsys.training.hardware import pick_device
-from recsys.training.loop import run_epochs
+from recsys.training.hardware import pick_device, require_memory
+from recsys.training.loop import BLOCK, run_epochs
 from recsys.training.optimizer import Adagrad
 from recsys.training.sampling import NegativeSampler
 from recsys.training.schedule import Schedule
@@ -353,6 +353,25 @@ class SessionParallelTrainer:
             array.copy_(parameters[name])
 
 
+def memory_of_fit(settings: GRU4RecParameters, n_items: int, sessions: int, clicks: int) -> tuple[int, int]:
+    """About how many bytes a fit holds at once: in what is as large as the shop and its log, and in a step.
+
+    Parameters
+    ----------
+    settings
+        The model's parameters.
+    n_items, sessions, clicks
+        Of the training data.
+    """
+    width, lanes = settings.layers[-1], min(settings.batch_size, sessions)
+    columns = lanes + settings.n_sample
+    # The item table: initial, learned, squares of Adagrad, momentum, the best epoch's. A click: input, target, lane.
+    tables = 4 * n_items * width * (4 + (settings.momentum > 0)) + 24 * clicks
+    scores = (13 if settings.loss == "bpr-max" else 5) * lanes * columns
+    vectors = 3 * (columns + lanes) * width + 12 * lanes * sum(settings.layers)
+    return tables, 4 * (scores + vectors) + 8 * BLOCK * settings.n_sample
+
+
 class GRU4Rec(Model):
     """GRU4Rec with one item table for input and output.
 
@@ -376,12 +395,13 @@ class GRU4Rec(Model):
         DataError
             If there is no session to train on.
         TrainingError
-            If the loss is not finite.
+            If the loss is not finite, or the memory does not suffice.
         """
         context = context if context is not None else FitContext()
         if not len(data.train):
             raise DataError("there is no training session with two clicks; lower filter.min_support or take a longer log")
         device = pick_device(context.device)
+        self._require_memory(data, device)
         counts = torch.from_numpy(np.bincount(data.train.items, minlength=data.n_items).clip(min=1)).to(device)
         initial = initial_parameters(data.n_items, self.parameters.layers, self.seed)
         network = Network({name: array.to(device) for name, array in initial.items()}, self.parameters, counts.float().log())
@@ -393,6 +413,17 @@ class GRU4Rec(Model):
         with torch.inference_mode():
             run_epochs(trainer, self.parameters.epochs, context, validate)
         return self
+
+    def _require_memory(self, data: FitData, device: torch.device) -> None:
+        chosen = self.parameters
+        tables, step = memory_of_fit(chosen, data.n_items, len(data.train), len(data.train.items))
+        if step > tables:
+            what = f"training with batch_size {chosen.batch_size:,} and n_sample {chosen.n_sample:,}"
+            fix = "lower batch_size or n_sample"
+        else:
+            what = f"training with {data.n_items:,} items and layers {chosen.layers}"
+            fix = "lower the last of layers, or raise filter.min_support"
+        require_memory(tables + step, device, what, f"{fix} (under models.gru4rec, or in the run's parameters)")
 
     @torch.inference_mode()
     def _states(self, sessions: Sessions) -> torch.Tensor:
