@@ -8,10 +8,12 @@ import traceback
 import typer
 
 COMMANDS = {
-    "download": "Write the demo shop's raw log.",
+    "download": "Generate the demo shop's raw log, or fetch files of a public one.",
     "ingest": "Read one raw file into events, and set the rows that cannot be read aside.",
+    "catalogue": "Read what the shop knows of its items: names, categories, availability.",
     "sessionize": "Join the events' parts into sessions and the catalogue.",
     "encode": "Write a fit window: vocabulary, training and held-out sessions.",
+    "overview": "Count and draw what the log holds, and what the preparation removed.",
     "train": "Train one run of the grid.",
     "evaluate": "Rank every validation prediction of a run against all items.",
     "select": "Choose the run that is refitted.",
@@ -19,10 +21,14 @@ COMMANDS = {
     "test": "Score the refitted champion and its baselines on test, once.",
     "leaderboard": "Gather every run's metrics in one table.",
     "breakdown": "Draw what the models are worth on test, by session, position and popularity.",
+    "curves": "Draw loss and validation by epoch.",
+    "resources": "Gather the rules' seconds and memory in a table and a figure.",
     "export": "Write the champion in the form it is served from.",
     "package": "Build the MLflow model folder and prove that it answers as the fitted model does.",
     "smoke": "Start the server on a package and send it good and bad requests.",
     "register": "Upload the runs, register the package and decide on its promotion.",
+    "examples": "Write example sessions with what the package recommends in them.",
+    "verdict": "Write the report's pages on the choice, the test, the package and its promotion.",
     "serve": "Serve the registered champion, or a package.",
     "summary": "Print what a finished pipeline found.",
     "schema": "Write the configuration's JSON Schema.",
