@@ -3,25 +3,23 @@
 Stages do not import this module; each receives its own section (`recsys.settings`), so that a changed section reruns only its stages.
 """
 
-import os
-import re
 from dataclasses import dataclass
 from functools import cached_property
-from glob import glob
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from recsys.configuration_errors import sentence
 from recsys.errors import ConfigurationError
+from recsys.events.sources.registry import Source
 from recsys.settings.base import Name, Section
 from recsys.settings.baselines import ItemToItemParameters, PopularityParameters
 from recsys.settings.checks import Checks
 from recsys.settings.gru4rec import GRU4RecParameters
+from recsys.settings.raw_files import SourceFile
 from recsys.settings.serving import PromotionSettings, ServeSettings, TrackingSettings
 from recsys.settings.sessions import FilterSettings, SessionSettings, SplitSettings
-from recsys.settings.source import DemoSource, FilesSource, Source
+from recsys.settings.source import DemoSource
 from recsys.settings.training import EvaluationSettings, TrainingSettings
 
 PARAMETERS: dict[str, type[Section]] = {
@@ -93,15 +91,6 @@ class Run:
         }
 
 
-@dataclass(frozen=True)
-class Part:
-    """A raw file and the name its events go by."""
-
-    name: str
-    path: str
-    held_out: bool = False
-
-
 class Configuration(Section):
     """Everything a user chooses."""
 
@@ -166,45 +155,20 @@ class Configuration(Section):
         return [name for name, run in self.runs.items() if run.model in BASELINE_FAMILIES]
 
     @cached_property
-    def parts(self) -> dict[str, Part]:
-        """The log's parts by name.
+    def raw_files(self) -> tuple[SourceFile, ...]:
+        """The source's raw files: those of events, and those that describe the items.
 
         Raises
         ------
         ConfigurationError
-            If a path matches no file.
+            If a file that should be there is not.
         """
-        if isinstance(self.source, DemoSource):
-            names = [f"demo-{number:04d}" for number in range(self.source.parts)]
-            return {name: Part(name, f"results/raw/{name}.{self.source.format}") for name in names}
-        parts: dict[str, Part] = {}
-        held = {Path(file).resolve() for file in _expand(self.source.test_paths or [], "source.test_paths")}
-        for file in _expand(self.source.paths, "source.paths"):
-            if Path(file).resolve() in held:
-                raise ConfigurationError(
-                    f"source.paths and source.test_paths both hold {file}; a test log must not be trained on, so narrow the paths"
-                )
-        for held_out, patterns in ((False, self.source.paths), (True, self.source.test_paths or [])):
-            for file in _expand(patterns, "source.test_paths" if held_out else "source.paths"):
-                stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(file).name.split(".")[0]).strip("-") or "part"
-                name, number = stem, 2
-                while name in parts:
-                    name, number = f"{stem}-{number}", number + 1
-                parts[name] = Part(name, file, held_out)
-        return parts
+        return tuple(self.source.raw_files())
 
-
-def _expand(patterns: list[str], key: str) -> list[str]:
-    files: list[str] = []
-    for pattern in patterns:
-        expanded = os.path.expandvars(str(Path(pattern).expanduser()))
-        if "$" in expanded:
-            raise ConfigurationError(f"{key}: {pattern!r} names an environment variable that is not set; set it, or write the path out")
-        found = sorted(glob(expanded, recursive=True))
-        if not found:
-            raise ConfigurationError(f"{key}: no file matches {pattern!r} (looked for it from {Path.cwd()}); correct the path")
-        files += [file for file in found if file not in files]
-    return files
+    @cached_property
+    def parts(self) -> dict[str, SourceFile]:
+        """The log's parts by name: the raw files of events."""
+        return {file.name: file for file in self.raw_files if file.role == "events"}
 
 
 def load_configuration(raw: dict[str, Any]) -> Configuration:
@@ -226,4 +190,4 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Configuration.model_json_schema()
 
 
-__all__ = ["Configuration", "FilesSource", "Part", "Run", "RunSettings", "json_schema", "load_configuration"]
+__all__ = ["Configuration", "Run", "RunSettings", "json_schema", "load_configuration"]

@@ -53,3 +53,9 @@ class MemoryShortageError(RecsysError):
     """What is asked for needs more memory than there is."""
 
     exit_code = 9
+
+
+class DownloadError(RecsysError):
+    """A published file cannot be fetched, or what arrived is not what was published."""
+
+    exit_code = 10

@@ -23,6 +23,7 @@ from recsys.processes import (
     record_owner,
 )
 from recsys.provenance import code_digest
+from recsys.settings.raw_files import RAW_FOLDER, Generated
 from recsys.storage import require_writable
 from recsys.workflow_failures import failed_jobs, stop, tell_at_the_end
 
@@ -87,31 +88,34 @@ def settings(**sections):
     return lambda wildcards: json.dumps(sections, sort_keys=True)
 
 
-def described_source():
-    """What the source says of the log: not where its files are, nor what is known of the items."""
-    return {
-        key: value
-        for key, value in SECTIONS["source"].items()
-        if key not in ("paths", "test_paths", "catalogue")
-    }
-
-
 def checks(*names):
     """The settings of some checks; not of all, so that another one's threshold reruns nothing."""
     return {name: SECTIONS["checks"][name] for name in names}
 
 
-def source_settings():
-    """How a raw file is read; not which files there are, so that a new one reruns none of the others."""
+def ingest_settings(wildcards):
+    """How a part's raw file is read, and what it must be; not which files there are, so that a new one reruns none of the others."""
+    told = PARTS[wildcards.part].described
     return settings(
-        source=described_source(),
+        source=told["layout"],
         checks=checks("quarantined", "unknown_events", "future_times"),
-    )
+        **{key: told[key] for key in ("expected", "page", "dated")},
+    )(wildcards)
 
 
 def parts(held_out=False):
     """Names of the log's parts, or of a separate test log's."""
     return [name for name, part in PARTS.items() if part.held_out == held_out]
+
+
+def fetched_files(generated):
+    """Raw files that are not there by themselves: those that are generated, or those that are fetched."""
+    origins = {file.path: file.origin for file in CONFIGURATION.raw_files}
+    return [
+        path
+        for path, origin in origins.items()
+        if origin and isinstance(origin, Generated) == generated
+    ]
 
 
 def raw_file(wildcards):
@@ -165,7 +169,7 @@ def package_serve_settings(*more):
 def split_settings_hash():
     """Digest of every setting that decides which events are training, validation and test."""
     chosen = {key: SECTIONS[key] for key in ("sessions", "split", "filter")}
-    return value_digest(chosen | {"source": described_source()})
+    return value_digest(chosen | {"source": CONFIGURATION.source.of_the_events()})
 
 
 def begin():

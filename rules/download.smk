@@ -3,11 +3,11 @@
 Needs nothing; gives `results/raw/` where the source has to be fetched or generated. A user's own files stay where they are.
 """
 
-if CONFIGURATION.source.type == "demo":
+if fetched_files(generated=True):
 
     rule download_log:
         output:
-            raw=[part.path for part in PARTS.values()],
+            raw=fetched_files(generated=True),
         log:
             "results/logs/download.log",
         benchmark:
@@ -17,5 +17,28 @@ if CONFIGURATION.source.type == "demo":
         params:
             settings=settings(**SECTIONS["source"]),
             code=code_digest("download"),
+        shell:
+            "recsys download {output.raw:q} --settings {params.settings:q} > {log:q} 2>&1"
+
+elif fetched_files(generated=False):
+
+    wildcard_constraints:
+        raw="|".join(
+            re.escape(str(Path(path).relative_to(RAW_FOLDER)))
+            for path in fetched_files(generated=False)
+        ),
+
+    # A job a file, so that a further one fetches no other again; what was published does not change with the code that fetches it.
+    rule download_log:
+        output:
+            raw="results/raw/{raw}",
+        log:
+            "results/logs/download/{raw}.log",
+        benchmark:
+            "results/benchmarks/download/{raw}.jsonl"
+        conda:
+            "../envs/download_log.yaml"
+        params:
+            settings=settings(**SECTIONS["source"]),
         shell:
             "recsys download {output.raw:q} --settings {params.settings:q} > {log:q} 2>&1"

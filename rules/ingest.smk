@@ -18,7 +18,7 @@ rule ingest_part:
     conda:
         "../envs/ingest_part.yaml"
     params:
-        settings=source_settings(),
+        settings=ingest_settings,
         code=code_digest("ingest"),
     shell:
         "recsys ingest {input.raw:q} --events {output.events:q} --quarantine {output.quarantine:q}"

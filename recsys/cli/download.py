@@ -1,4 +1,4 @@
-"""`recsys download`: the demo shop's raw files."""
+"""`recsys download`: raw files, generated or fetched."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +7,13 @@ import typer
 
 
 def download(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="The raw files, in time order; .csv or .parquet.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="The raw files; of the demo shop all of them, in time order.")],
     settings: Annotated[str, typer.Option(help="The section `source`, as JSON.")],
+    work: Annotated[Path, typer.Option(help="Folder for half downloads, which are resumed.")] = Path("results/work/download"),
 ) -> None:
-    """Write the demo shop's raw log."""
-    from recsys.events.sources.demo import write_demo
-    from recsys.settings.reading import parse_settings, section
-    from recsys.settings.source import DemoSource
+    """Generate the demo shop's raw log, or fetch files of a public one."""
+    from recsys.events.sources.download import download as bring
+    from recsys.events.sources.download import source_of
+    from recsys.settings.reading import parse_settings
 
-    write_demo(section({"source": parse_settings(settings)}, "source", DemoSource), paths)
+    bring(source_of(parse_settings(settings)), paths, work)

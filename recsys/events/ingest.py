@@ -14,13 +14,12 @@ from recsys.errors import DataError
 from recsys.events.contract import EARLIEST, EVENT_COLUMNS, OPTIONAL_COLUMNS, REASONS, TIMESTAMP, sort_out
 from recsys.events.ids import filled, id_expression
 from recsys.events.quality import Quality
-from recsys.events.sources.demo_layout import LAYOUT
 from recsys.events.sources.files import HEAD_ROWS, LINE, ROW, SURPLUS, RawFile, column_name, open_raw, reading
 from recsys.events.timestamps import mostly_numbers, timestamp_expression
 from recsys.events.where import kept_by_where, predicate_of
 from recsys.files import whole_file, write_json
 from recsys.settings.checks import Checks
-from recsys.settings.source import DemoSource, FilesSource
+from recsys.settings.source import FilesSource
 
 BATCH_ROWS = 1_000_000
 """Rows handled at once, and rows a row group of the outputs, so that the outputs do not depend on the machine."""
@@ -36,21 +35,24 @@ class _Fields:
     id_types: dict[str, pl.DataType]
 
 
-def ingest(path: Path, source: DemoSource | FilesSource, checks: Checks, events: Path, quarantine: Path, quality: Path) -> dict:
+def ingest(path: Path, layout: FilesSource, checks: Checks, events: Path, quarantine: Path, quality: Path, dated: bool = True) -> dict:
     """Read one raw file.
 
     Parameters
     ----------
     path : Path
         The raw file.
-    source : DemoSource or FilesSource
-        Its layout.
+    layout : FilesSource
+        How it is laid out.
     checks : Checks
         How many refused rows are too many, and how much later than its file an event may be.
     events, quarantine, quality : Path
         What is written: `events` has the columns `visitor_id, session, item_id, event, timestamp` and, where mapped, `value` and
         `quantity`, with the rows in the file's order; `quarantine` has `row` (counted from 1), `reason` and the raw fields as text;
         `quality` holds the counts.
+
+    dated : bool, optional
+        Whether the file's own date says when its events were over; a generated log's does not.
 
     A file is read alike whenever it is read: what lies in the future is told by the file's own date, not by the clock.
 
@@ -66,11 +68,10 @@ def ingest(path: Path, source: DemoSource | FilesSource, checks: Checks, events:
     ConfigurationError
         If the layout itself cannot be used.
     """
-    layout = LAYOUT if isinstance(source, DemoSource) else source
     mapped = {field: column for field, column in layout.columns if column is not None}
     predicate, predicate_columns = predicate_of(layout.where, "source.where")
     raw = open_raw(path, layout, list(mapped.values()), predicate_columns)
-    latest = None if isinstance(source, DemoSource) else _latest_believed(path, checks)
+    latest = _latest_believed(path, checks) if dated else None
     fields = _fields(raw, layout, mapped, latest)
     shown = _raw_fields(raw, [column_name(column) for column in mapped.values()], predicate_columns)
     table = raw.table.with_columns(kept_by_where(raw, layout.where, predicate, predicate_columns, "source.where").alias("__kept"))

@@ -28,8 +28,6 @@ class Expected(Section):
     """SHA-256, hexadecimal."""
     md5: str | None = None
     """MD5, hexadecimal, where the publisher gives no better one."""
-    page: str = ""
-    """Where people find the file."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +66,12 @@ class Kaggle:
 
 Origin = Generated | Web | Archive | Kaggle
 
+_OF_PLACES = {"paths", "test_paths", "path", "catalogue"}
+"""Keys of layouts that say which files there are, not how they are written."""
+
 
 @dataclass(frozen=True)
-class RawFile:
+class SourceFile:
     """A raw file of a source.
 
     Attributes
@@ -89,6 +90,8 @@ class RawFile:
         What it must be; None where nothing is known or the user wants no verification.
     origin : Origin or None
         Where it is fetched from; None if it is where it is.
+    page, licence : str
+        Where people find the published file, and what it may be used for; empty for a user's own.
     """
 
     name: str
@@ -98,25 +101,30 @@ class RawFile:
     held_out: bool = False
     expected: Expected | None = None
     origin: Origin | None = None
+    page: str = ""
+    licence: str = ""
 
     @property
     def described(self) -> dict[str, Any]:
-        """What a stage that reads the file is told, but for its path: role, layout and what it must be, as JSON values."""
+        """What a stage that reads the file is told, but for its path, as JSON values: its role and layout, what it must be, where people
+        find it, and whether its date says when it was written."""
         return {
             "role": self.role,
-            "layout": self.layout.model_dump(mode="json", exclude={"paths", "test_paths"}),
-            "expected": self.expected.model_dump(mode="json") if self.expected else None,
+            "layout": self.layout.model_dump(mode="json", exclude=_OF_PLACES),
+            "expected": self.expected.model_dump(mode="json", exclude_none=True) if self.expected else None,
+            "page": self.page,
+            "dated": not isinstance(self.origin, Generated),
         }
 
 
 class SourceSettings(Section):
     """Base of every source's settings."""
 
-    places: ClassVar[frozenset[str]] = frozenset()
-    """Keys that say where the files are, not what they hold."""
+    aside: ClassVar[frozenset[str]] = frozenset()
+    """Keys that say nothing of the events themselves: where the files are, and what is known of the items."""
 
     @abstractmethod
-    def raw_files(self) -> list[RawFile]:
+    def raw_files(self) -> list[SourceFile]:
         """Every file, events first, each part once.
 
         Raises
@@ -125,6 +133,6 @@ class SourceSettings(Section):
             If a file that the user names is not there.
         """
 
-    def what(self) -> dict[str, Any]:
-        """The settings, but for the places of the files."""
-        return self.model_dump(mode="json", exclude=set(self.places))
+    def of_the_events(self) -> dict[str, Any]:
+        """The settings that decide which events the log holds."""
+        return self.model_dump(mode="json", exclude=set(self.aside))

@@ -1,20 +1,26 @@
-"""Where the events come from: the demo shop's generator, or a shop's own files."""
+"""The demo shop's generator and a shop's own files; the public logs stand beside their readers in `recsys.events.sources`."""
 
-from typing import Annotated, Literal
+import os
+import re
+from glob import glob
+from pathlib import Path
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from recsys.errors import ConfigurationError
 from recsys.settings.base import Section
 from recsys.settings.catalogue import CatalogueFiles
 from recsys.settings.layout import Paths, TimedLayout, Timestamps
+from recsys.settings.raw_files import RAW_FOLDER, Generated, SourceFile, SourceSettings
 
-__all__ = ["EVENT_TYPES", "Columns", "DemoSource", "FilesSource", "Paths", "Source", "Timestamps"]
+__all__ = ["EVENT_TYPES", "Columns", "DemoSource", "FilesSource", "Paths", "Timestamps"]
 
 EVENT_TYPES = ("view", "cart", "purchase")
 """The event types of the contract, in the order of their codes; a log may add others, numbered after these."""
 
 
-class DemoSource(Section):
+class DemoSource(SourceSettings):
     """The embedded demo shop: a seeded generator of a category tree, tastes, browsing paths, carts and purchases."""
 
     type: Literal["demo"] = "demo"
@@ -32,6 +38,13 @@ class DemoSource(Section):
     """The raw files' format. Only CSV holds rows that cannot be read."""
     seed: int = Field(default=1, ge=0)
     """Seed of the generator: the same seed gives the same files, byte for byte."""
+
+    def raw_files(self) -> list[SourceFile]:
+        """A file of events a part."""
+        from recsys.events.sources.demo_layout import LAYOUT
+
+        names = [f"demo-{number:04d}" for number in range(self.parts)]
+        return [SourceFile(name, f"{RAW_FOLDER}/{name}.{self.format}", "events", LAYOUT, origin=Generated()) for name in names]
 
 
 class Columns(Section):
@@ -66,8 +79,10 @@ class Columns(Section):
         return self
 
 
-class FilesSource(TimedLayout):
+class FilesSource(TimedLayout, SourceSettings):
     """A shop's own log: one or many files in one layout. The files are read where they are and never changed."""
+
+    aside: ClassVar[frozenset[str]] = frozenset({"paths", "test_paths", "catalogue"})
 
     type: Literal["files"]
     paths: Paths
@@ -86,5 +101,58 @@ class FilesSource(TimedLayout):
     catalogue: CatalogueFiles | None = None
     """What the shop knows of its items: names, categories, availability; without it, items are known by their ids alone."""
 
+    def raw_files(self) -> list[SourceFile]:
+        """The files that the paths match, each a part that is named after its file.
 
-Source = Annotated[DemoSource | FilesSource, Field(discriminator="type")]
+        Raises
+        ------
+        ConfigurationError
+            If a path matches no file, or a file is both trained and tested on.
+        """
+        files = expand_paths(self.paths, "source.paths")
+        held_out = expand_paths(self.test_paths or [], "source.test_paths")
+        tested = {Path(file).resolve() for file in held_out}
+        for file in files:
+            if Path(file).resolve() in tested:
+                raise ConfigurationError(
+                    f"source.paths and source.test_paths both hold {file}; a test log must not be trained on, so narrow the paths"
+                )
+        found: dict[str, SourceFile] = {}
+        for file in [*files, *held_out]:
+            stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(file).name.split(".")[0]).strip("-") or "part"
+            name, number = stem, 2
+            while name in found:
+                name, number = f"{stem}-{number}", number + 1
+            found[name] = SourceFile(name, file, "events", self, held_out=len(found) >= len(files))
+        return list(found.values())
+
+
+def expand_path(text: str, key: str) -> str:
+    """A path with `~` and environment variables filled in; `key` is where it stands in the configuration.
+
+    Raises
+    ------
+    ConfigurationError
+        If a variable is not set.
+    """
+    expanded = os.path.expandvars(str(Path(text).expanduser()))
+    if "$" in expanded:
+        raise ConfigurationError(f"{key}: {text!r} names an environment variable that is not set; set it, or write the path out")
+    return expanded
+
+
+def expand_paths(patterns: list[str], key: str) -> list[str]:
+    """The files that paths and globs match, each once, in their order; `key` is where they stand in the configuration.
+
+    Raises
+    ------
+    ConfigurationError
+        If one matches no file.
+    """
+    files: list[str] = []
+    for pattern in patterns:
+        found = sorted(glob(expand_path(pattern, key), recursive=True))
+        if not found:
+            raise ConfigurationError(f"{key}: no file matches {pattern!r} (looked for it from {Path.cwd()}); correct the path")
+        files += [file for file in found if file not in files]
+    return files

@@ -18,6 +18,7 @@ from recsys.events.contract import REASONS, REMEDIES, Reading
 from recsys.events.ids import whole_number
 from recsys.events.ingest import ingest
 from recsys.events.sources.demo import write_demo
+from recsys.events.sources.demo_layout import LAYOUT
 from recsys.events.timestamps import timestamp_expression
 from recsys.settings.checks import Checks
 from recsys.settings.source import DemoSource, FilesSource, Timestamps
@@ -38,7 +39,7 @@ class Result:
     def __init__(self, path: Path, source, checks: Checks = LENIENT):
         out = path.parent / "out"
         self.files = [out / f"{path.name.split('.')[0]}{ending}" for ending in (".parquet", ".quarantine.parquet", ".quality.json")]
-        self.summary = ingest(path, source, checks, *self.files)
+        self.summary = ingest(path, source, checks, *self.files, dated=source is not LAYOUT)
         self.events = pl.read_parquet(self.files[0])
         self.quarantine = pl.read_parquet(self.files[1])
 
@@ -574,7 +575,7 @@ def test_the_demo_shop_goes_through_the_same_reader(tmp_path):
     for suffix in ("csv", "parquet"):
         paths = [tmp_path / suffix / f"demo-{part}.{suffix}" for part in range(2)]
         write_demo(settings, paths)
-        results[suffix] = [Result(path, settings, Checks()) for path in paths]
+        results[suffix] = [Result(path, LAYOUT, Checks()) for path in paths]
     for csv, parquet in zip(results["csv"], results["parquet"], strict=True):
         assert csv.events.equals(parquet.events)
         assert csv.events.schema["value"] == pl.Float64
