@@ -20,7 +20,10 @@ from recsys.catalogue.contract import CATEGORIES_SCHEMA, properties_schema
 from recsys.catalogue.lookup import categories_of, item_depths, names, values
 from recsys.catalogue.statements import Statements
 from recsys.errors import DataError, RecsysError
+from recsys.events.sources.demo import build_shop, generate
+from recsys.events.sources.demo_catalogue import CATEGORY_LAYOUT, ITEM_LAYOUT, write_demo_catalogue
 from recsys.settings.catalogue import CategoryLayout, ItemLayout
+from recsys.settings.source import DemoSource
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("RECSYS_DATA_DIR", ROOT.parent / "shared" / "data"))
@@ -349,6 +352,43 @@ class TestTree:
             return 0 if parent[category] is None else 1 + steps(parent[category])
 
         assert all(depth == steps(category) for category, _, depth in built.categories.iter_rows())
+
+
+class TestDemoShop:
+    @staticmethod
+    def written(folder: Path, **changes) -> tuple[Path, Path]:
+        paths = folder / "items.csv", folder / "categories.csv"
+        write_demo_catalogue(DemoSource(**changes), *paths)
+        return paths
+
+    def test_the_same_seed_gives_the_same_bytes(self, tmp_path):
+        once = [path.read_bytes() for path in self.written(tmp_path, seed=4)]
+        assert [path.read_bytes() for path in self.written(tmp_path, seed=4)] == once
+        assert [path.read_bytes() for path in self.written(tmp_path, seed=5)] != once
+
+    @pytest.mark.parametrize("items", [50, 187, 2_000, 20_000])
+    def test_every_item_has_a_name_of_its_own_and_a_leaf(self, tmp_path, items):
+        shop = build_shop(DemoSource(items=items))
+        paths = self.written(tmp_path, items=items)
+        built = Built(tmp_path, [(paths[0], ITEM_LAYOUT)], (paths[1], CATEGORY_LAYOUT), log=tuple(shop.ids.tolist()))
+        assert built.warnings == []
+        assert built.counts["log_items_known"] == items
+        assert len(set(names(built.properties).values())) == items
+        depths = item_depths(built.properties, built.categories)
+        assert depths["depth"].to_list() == [2] * items
+        assert depths["category"].n_unique() == len(shop.bounds) - 1
+
+    def test_the_log_is_of_these_items(self, tmp_path):
+        small = DemoSource(events=2_000, items=300, visitors=200, days=4, parts=1)
+        named = pl.read_csv(self.written(tmp_path, items=300)[0])
+        assert pl.concat([rows for _, rows in generate(small)]).join(named, on="item", how="anti").height == 0
+
+    def test_models_of_a_shelf_stand_in_alphabetical_order(self, tmp_path):
+        shop = build_shop(DemoSource())
+        named = dict(pl.read_csv(self.written(tmp_path)[0]).select("item", "name").iter_rows())
+        leaf = [named[item] for item in shop.ids[shop.member[shop.bounds[3] : shop.bounds[4]]].tolist()]
+        assert leaf == sorted(leaf)
+        assert len({name.split()[0] for name in leaf}) == 5
 
 
 def test_the_command_reads_items_and_tree(tmp_path):
