@@ -7,10 +7,11 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import matplotlib.dates as dates
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from recsys.files import whole_file
 
@@ -21,17 +22,23 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 """Markers of series, in this order, so that a series can be told without its colour."""
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 """Line styles of series, in this order."""
+HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo")
+"""Fillings of bars, in this order."""
 GREY = "#8A8A8A"
 """Of what stands in the background."""
+SHADES = ("#EFEFEF", "#D9D9D9")
+"""Of spans behind the data, the earlier one first."""
 WIDTH, HEIGHT = 7.2, 3.8
 """Inches of a figure with one plot: the width of a page's text."""
 
 _STYLE = {
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.08,
     "figure.dpi": 100,
     "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.titlesize": 11,
+    "font.size": 9,
+    "axes.titlesize": 10,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
     "axes.spines.top": False,
@@ -41,7 +48,9 @@ _STYLE = {
     "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
     "grid.color": "#DDDDDD",
     "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.6,
     "legend.frameon": False,
+    "legend.fontsize": 8,
     "lines.linewidth": 1.6,
     "lines.markersize": 5,
     "svg.fonttype": "path",
@@ -54,9 +63,19 @@ def plots(rows: int = 1, columns: int = 1, *, width: float = WIDTH, height: floa
 
     The plots come as one list, row by row. `options` go to `matplotlib.pyplot.subplots`.
     """
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
+    # For the whole process, since legends, lines and ticks ask for their style when they are drawn, not when the figure is made.
+    matplotlib.rcParams.update(_STYLE)
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
     return figure, list(axes.flat)
+
+
+def panels(layout: Sequence[Sequence[str]], *, width: float = WIDTH, height: float = HEIGHT, **options) -> tuple[Figure, dict[str, Axes]]:
+    """A figure whose plots are named in `layout`, row by row; a name that stands in several places is one plot over all of them.
+
+    `options` go to `matplotlib.pyplot.subplot_mosaic`.
+    """
+    matplotlib.rcParams.update(_STYLE)
+    return plt.subplot_mosaic([list(row) for row in layout], figsize=(width, height), **options)
 
 
 def label(axes: Axes, title: str, x: str, y: str) -> Axes:
@@ -67,19 +86,78 @@ def label(axes: Axes, title: str, x: str, y: str) -> Axes:
     return axes
 
 
+def without_unit(figure: Figure) -> list[str]:
+    """The axis labels of a figure that do not end in a unit in parentheses; a plot that `empty` speaks on has none to give."""
+    shown = [axes for axes in figure.axes if axes.get_gid() != "empty"]
+    labels = [text for axes in shown for text in (axes.get_xlabel(), axes.get_ylabel())]
+    return [text for text in labels if not (text.endswith(")") and " (" in text)]
+
+
 def series_style(place: int) -> dict:
-    """Colour, marker and line style of the series at `place` (from 0)."""
+    """Colour, marker and line style of the series at `place` (from 0); markers and lines go on where the colours begin anew."""
+    turn = place // len(COLOURS)
     return {
         "color": COLOURS[place % len(COLOURS)],
-        "marker": MARKERS[place % len(MARKERS)],
-        "linestyle": DASHES[place % len(DASHES)],
+        "marker": MARKERS[(place + turn) % len(MARKERS)],
+        "linestyle": DASHES[(place + turn) % len(DASHES)],
+    }
+
+
+def bar_style(place: int) -> dict:
+    """Colour and filling of the bars at `place` (from 0)."""
+    turn = place // len(COLOURS)
+    return {
+        "facecolor": COLOURS[place % len(COLOURS)],
+        "hatch": HATCHES[(place + turn) % len(HATCHES)],
+        "edgecolor": "white",
+        "linewidth": 0.6,
     }
 
 
 def thousands(axes: Axes, *which: str) -> None:
-    """Write the numbers of the axes `x` and/or `y` with separators, as in 12,000."""
+    """Write the numbers of the axes `x` and/or `y` with separators, as in 12,000; fewer than ten with the decimals they need."""
     for name in which:
-        getattr(axes, f"{name}axis").set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        getattr(axes, f"{name}axis").set_major_formatter(FuncFormatter(lambda value, _: _number(value)))
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10 or float(value).is_integer() else f"{value:g}"
+
+
+def whole_numbers(axes: Axes, name: str, most: int = 8) -> None:
+    """Ticks of the axis `x` or `y` at whole numbers only, about `most` of them."""
+    getattr(axes, f"{name}axis").set_major_locator(MaxNLocator(most, integer=True))
+
+
+def logarithmic(axes: Axes, *which: str) -> None:
+    """Logarithmic axes `x` and/or `y` with plain numbers; to be called when the data are drawn, since a short axis gets more ticks."""
+    for name in which:
+        getattr(axes, f"set_{name}scale")("log")
+        axis = getattr(axes, f"{name}axis")
+        low, high = getattr(axes, f"get_{name}lim")()
+        axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0) if high < 100 * low else (1.0,), numticks=8))
+        axis.set_minor_formatter(NullFormatter())
+        thousands(axes, name)
+
+
+def time_axis(axes: Axes) -> None:
+    """Dates and hours along `x` (UTC), as few and as short as the span allows."""
+    locator = dates.AutoDateLocator(minticks=3, maxticks=8, tz="UTC")
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz="UTC"))
+
+
+def shorten(text: str, most: int = 28) -> str:
+    """A name that has room beside an axis: its middle is left out where it is longer than `most` characters."""
+    if len(text) <= most:
+        return text
+    tail = (most - 1) // 2
+    return f"{text[: most - 1 - tail]}…{text[-tail:]}"
+
+
+def legend_above(figure: Figure, handles: Sequence, columns: int = 5) -> None:
+    """One legend for all plots of a figure, over them."""
+    figure.legend(handles=list(handles), loc="outside upper right", ncols=min(columns, max(1, len(handles))))
 
 
 def empty(axes: Axes, text: str) -> None:
@@ -88,6 +166,7 @@ def empty(axes: Axes, text: str) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)
+    axes.set_gid("empty")
 
 
 def save(figure: Figure, path: Path, also: Sequence[str] = ()) -> None:

@@ -6,9 +6,12 @@ import numpy as np
 import polars as pl
 
 import rust_sessionizer
+from recsys.checks.finding import enforce
+from recsys.checks.unseen import judge_unseen_items
 from recsys.errors import DataError
 from recsys.sessions.lists import from_flat, keep_clicks
 from recsys.sessions.split import Cuts, train_and_held_out
+from recsys.settings.checks import UnseenItemsCheck
 from recsys.settings.sessions import FilterSettings
 
 WINDOWS = {"select": "valid", "final": "test"}
@@ -16,7 +19,13 @@ WINDOWS = {"select": "valid", "final": "test"}
 
 
 def encode_window(
-    sessions: pl.DataFrame, catalogue: pl.DataFrame, cuts: Cuts, window: str, filters: FilterSettings, protocol: str
+    sessions: pl.DataFrame,
+    catalogue: pl.DataFrame,
+    cuts: Cuts,
+    window: str,
+    filters: FilterSettings,
+    protocol: str,
+    unseen: UnseenItemsCheck | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, dict[str, Any]]:
     """The window's items, training sessions, held-out sessions, and counts after every step.
 
@@ -26,7 +35,7 @@ def encode_window(
     Raises
     ------
     DataError
-        If nothing is left to train on or to predict.
+        If nothing is left to train on or to predict, or more held-out clicks are on new items than `unseen` allows and it says stop.
     """
     counts: dict[str, Any] = {}
     if protocol == "gru4rec":
@@ -34,6 +43,10 @@ def encode_window(
         counts["filtered_before_the_split"] = _count(sessions)
     train, held_out = train_and_held_out(sessions, cuts, window)
     counts["train"], counts[WINDOWS[window]] = _count(train), _count(held_out)
+    finding = judge_unseen_items(_codes(train), _codes(held_out), catalogue["item_id"], unseen or UnseenItemsCheck(), WINDOWS[window])
+    counts["unseen_items"] = finding.summary()
+    enforce([finding])
+    before = train
     train = train.filter(pl.col("items").list.len() >= 2) if protocol == "gru4rec" else _filter(train, filters)
     counts["train_filtered"] = _count(train)
     if not train.height:
@@ -42,11 +55,12 @@ def encode_window(
             f"filter.min_session_length {filters.min_session_length}); lower them or take a longer log"
         )
 
-    support = np.bincount(train["items"].explode(empty_as_null=False).to_numpy(), minlength=catalogue.height)
+    support = np.bincount(_codes(train), minlength=catalogue.height)
     known = np.flatnonzero(support)
     codes = known[np.argsort(-support[known], kind="stable")].astype(np.int32)
     index_of = np.full(catalogue.height, -1, dtype=np.int32)
     index_of[codes] = np.arange(len(codes), dtype=np.int32)
+    counts["train_clicks_on_items_left_out"] = int((index_of[_codes(before)] < 0).sum())
     items = pl.DataFrame({"index": np.arange(len(codes), dtype=np.int32), "code": codes, "support": support[codes]})
     items = items.with_columns(catalogue["item_id"].gather(codes)).select("index", "code", "item_id", "support")
 
@@ -67,9 +81,13 @@ def _filter(sessions: pl.DataFrame, filters: FilterSettings) -> pl.DataFrame:
     return rust_sessionizer.filter_support(sessions, items="items", min_support=filters.min_support, min_length=filters.min_session_length)
 
 
+def _codes(sessions: pl.DataFrame) -> np.ndarray:
+    return sessions["items"].explode(empty_as_null=False).to_numpy()
+
+
 def _reindex(sessions: pl.DataFrame, index_of: np.ndarray) -> pl.DataFrame:
     """Catalogue codes to window indices; clicks on unknown items are dropped."""
-    indices = index_of[sessions["items"].explode(empty_as_null=False).to_numpy()]
+    indices = index_of[_codes(sessions)]
     lengths = sessions["items"].list.len().to_numpy()
     sessions = sessions.with_columns(from_flat("items", pl.Series(indices, dtype=pl.Int32), lengths))
     return keep_clicks(sessions, indices >= 0).drop("held_out")
