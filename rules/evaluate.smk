@@ -40,7 +40,7 @@ rule write_leaderboard:
             "results/leaderboard.csv",
             caption="../report/leaderboard.rst",
             category="Results",
-            labels={"table": "leaderboard"},
+            labels={"result": "leaderboard (CSV)"},
         ),
     log:
         "results/logs/leaderboard.log",

@@ -15,7 +15,7 @@ rule select_run:
             "results/champion/choice.json",
             caption="../report/choice.rst",
             category="Results",
-            labels={"table": "the choice"},
+            labels={"result": "the choice (JSON)"},
         ),
     log:
         "results/logs/select.log",

@@ -1,6 +1,7 @@
 """The one look at the test split.
 
-Needs the refitted champion and baselines; gives the champion's test metrics, and the comparison with its intervals.
+Needs the refitted champion and baselines; gives the champion's test metrics, the comparison with its intervals, and, for the
+report, every tested model's ranks and how often it recommends an item.
 """
 
 
@@ -19,10 +20,11 @@ rule test_champion:
             "results/champion/metrics.json",
             caption="../report/metrics.rst",
             category="Results",
-            labels={"table": "test metrics"},
+            labels={"result": "test metrics (JSON)"},
         ),
         comparison="results/champion/comparison.json",
         ranks="results/champion/ranks.parquet",
+        exposure="results/champion/exposure.parquet",
     log:
         "results/logs/test.log",
     benchmark:
@@ -38,4 +40,4 @@ rule test_champion:
     shell:
         "recsys test {input.model:q} {params.baselines} {params.names} --choice {input.choice:q} --items {input.vocabulary:q}"
         " --held-out {input.test:q} --metrics {output.metrics:q} --comparison {output.comparison:q} --ranks {output.ranks:q}"
-        " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
+        " --exposure {output.exposure:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"

@@ -55,7 +55,7 @@ NOT_IMPORTED = {"uvicorn": ["uvloop", "httptools"], "mlflow": ["pandas", "pyarro
 """What a package needs without an import of ours: the server's event loop and parser, and the tables that models are handed."""
 SERVED_CODE = ("recsys.serving.pyfunc", "recsys.serving.onnx_runtime", "recsys.serving.native_runtime")
 """What a package brings along and MLflow imports from there."""
-SERVING_STAGES = {"package", "smoke", "register", "serve"}
+SERVING_STAGES = {"package", "smoke", "register", "serve", "examples"}
 RUST_VERSION = re.search(r'rust-version = "([0-9.]+)"', (ROOT / "rust_sessionizer" / "Cargo.toml").read_text(encoding="utf-8"))[1]
 BUILT_WITH = (f"rust >={RUST_VERSION}", "c-compiler", "pip")
 """What builds the extension beside maturin. Their versions are free: Cargo.lock pins what goes into it, and none of them stays in it."""

@@ -44,3 +44,35 @@ def paired_difference(
 ) -> dict[str, float]:
     """Mean of a - b and its interval, both measured on the same predictions (see `interval`)."""
     return interval(np.asarray(values_a, dtype=np.float64) - np.asarray(values_b, dtype=np.float64), sessions, resamples, confidence, seed)
+
+
+def intervals(values: np.ndarray, sessions: np.ndarray, resamples: int, confidence: float, seed: int = 0) -> list[dict[str, float]]:
+    """What `interval` gives for each column of `values` [P, V], to the last bits; the columns share their draws, so that many cost little.
+
+    Parameters
+    ----------
+    values : [P, V]
+        V numbers a prediction.
+    sessions, resamples, confidence, seed
+        As `interval` takes them.
+
+    Returns
+    -------
+    V times `{"mean", "low", "high"}`
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not len(values):
+        return [{"mean": 0.0, "low": 0.0, "high": 0.0} for _ in range(values.shape[1])]
+    _, session = np.unique(sessions, return_inverse=True)
+    sums = np.stack([np.bincount(session, weights=column) for column in values.T] + [np.bincount(session)], axis=1)  # [S, V + 1]
+    generator = np.random.default_rng(seed)
+    drawn = np.empty((resamples, sums.shape[1]))
+    for resample in range(resamples):
+        times = np.bincount(generator.integers(0, len(sums), len(sums)), minlength=len(sums))  # [S]
+        drawn[resample] = times @ sums
+    means = drawn[:, :-1] / drawn[:, -1:]  # [resamples, V]
+    lows, highs = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    return [
+        {"mean": float(mean), "low": float(low), "high": float(high)}
+        for mean, low, high in zip(values.mean(axis=0), lows, highs, strict=True)
+    ]

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from recsys.evaluation.bootstrap import paired_difference
 from recsys.evaluation.measure import measure
 from recsys.evaluation.ranking import Ranking, gains
+from recsys.files import write_parquet
 from recsys.models.registry import load_model
 from recsys.sessions.table import Sessions
 from recsys.settings.training import EvaluationSettings
@@ -17,8 +19,8 @@ _RANKED = ("recall", "mrr", "ndcg")
 
 def score_on_test(
     choice: dict[str, Any], champion: Path, baselines: dict[str, Path], test: Sessions, support: np.ndarray, settings: EvaluationSettings
-) -> tuple[dict[str, Any], dict[str, Any], Ranking]:
-    """The champion's metrics.json, the comparison with its intervals, and the champion's ranks.
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Ranking]]:
+    """The champion's metrics.json, the comparison with its intervals, and every tested model's ranks by name, the champion's first.
 
     Parameters
     ----------
@@ -61,4 +63,25 @@ def score_on_test(
         for metric in dict.fromkeys((settings.metric, "recall@20", "mrr@20"))
     }
     extra = {model: {key: measured[model][key] for key in ("intervals", "coverage", "novelty")} for model in rankings}
-    return metrics, {"models": extra, "paired_differences": differences, "confidence": settings.confidence}, ranking
+    return metrics, {"models": extra, "paired_differences": differences, "confidence": settings.confidence}, rankings
+
+
+def write_test_ranks(rankings: dict[str, Ranking], path: Path) -> None:
+    """A row a model and prediction: `model`, `session`, `position` (clicks before the target in the flat table), `rank`."""
+    tables = [
+        pl.DataFrame(
+            {"session": ranking.positions.session, "position": ranking.positions.click, "rank": ranking.ranks},
+        ).select(pl.lit(model).alias("model"), pl.all())
+        for model, ranking in rankings.items()
+    ]
+    write_parquet(pl.concat(tables), path)
+
+
+def write_exposure(rankings: dict[str, Ranking], path: Path) -> None:
+    """A row a model and item that stands in one of its lists: `model`, `index`, `recommended` (the lists it stands in)."""
+    tables = []
+    for model, ranking in rankings.items():
+        index, recommended = np.unique(ranking.lists[ranking.lists >= 0], return_counts=True)
+        counted = pl.DataFrame({"index": index.astype(np.int32), "recommended": recommended.astype(np.int64)})
+        tables.append(counted.select(pl.lit(model).alias("model"), pl.all()))
+    write_parquet(pl.concat(tables), path)

@@ -151,8 +151,8 @@ def check_parity(model_folder: Path, package: Path, items: Path, test: Path, met
 
     Returns
     -------
-    Queries compared, the largest absolute and relative difference of a score, the share of equal top 20 lists, and the test recall@20
-    through the package beside that of `metrics`.
+    Queries compared, the largest absolute and relative difference of a score, the share of equal top 20 lists, what is tolerated, and
+    the test recall@20 through the package beside that of `metrics`.
 
     Raises
     ------
@@ -205,6 +205,7 @@ def check_parity(model_folder: Path, package: Path, items: Path, test: Path, met
         "largest_absolute_difference": largest,
         "largest_relative_difference": largest_relative,
         "equal_top_20": equal / len(rows),
+        "tolerance": {"absolute": ATOL, "relative": RTOL, "recall@20": LARGEST_RECALL_DIFFERENCE},
         "test": {
             "predictions": len(positions),
             "recall@20 through the package": through_package,
