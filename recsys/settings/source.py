@@ -102,7 +102,7 @@ class FilesSource(TimedLayout, SourceSettings):
     """What the shop knows of its items: names, categories, availability; without it, items are known by their ids alone."""
 
     def raw_files(self) -> list[SourceFile]:
-        """The files that the paths match, each a part that is named after its file.
+        """The files that the paths match, each a part that is named after its file, and those that describe the items.
 
         Raises
         ------
@@ -124,7 +124,22 @@ class FilesSource(TimedLayout, SourceSettings):
             while name in found:
                 name, number = f"{stem}-{number}", number + 1
             found[name] = SourceFile(name, file, "events", self, held_out=len(found) >= len(files))
-        return list(found.values())
+        return [*found.values(), *self._catalogue_files()]
+
+    def _catalogue_files(self) -> list[SourceFile]:
+        if self.catalogue is None:
+            return []
+        items, tree = self.catalogue.items, self.catalogue.categories
+        files = [
+            SourceFile(Path(file).name, file, "items", items)
+            for file in (expand_paths(items.paths, "source.catalogue.items.paths") if items else [])
+        ]
+        if tree:
+            (file, *more) = expand_paths([tree.path], "source.catalogue.categories.path")
+            if more:
+                raise ConfigurationError(f"source.catalogue.categories.path: {tree.path!r} matches {file} and {more[0]}; name one file")
+            files.append(SourceFile(Path(file).name, file, "categories", tree))
+        return files
 
 
 def expand_path(text: str, key: str) -> str:
