@@ -35,12 +35,19 @@ rule all:
         "results/champion/parity.json",
         "results/champion/smoke.json",
         "results/champion/registered.json",
+        "results/report/overview/overview.json",
+        "results/report/training/curves.svg",
+        "results/report/evaluation/evaluation.json",
+        "results/report/examples.html",
+        "results/report/package.html",
+        "results/report/resources/resources.csv",
 
 
 include: "rules/download.smk"
 include: "rules/ingest.smk"
 include: "rules/sessionize.smk"
 include: "rules/encode.smk"
+include: "rules/overview.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/select.smk"
@@ -49,6 +56,7 @@ include: "rules/test.smk"
 include: "rules/export.smk"
 include: "rules/package.smk"
 include: "rules/register.smk"
+include: "rules/report.smk"
 include: "rules/serve.smk"
 
 
