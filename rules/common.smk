@@ -12,6 +12,8 @@ import time
 
 sys.path.insert(0, workflow.basedir)
 
+from snakemake.io import strip_wildcard_constraints
+
 from recsys.config import load_configuration
 from recsys.configuration_file import read_configuration
 from recsys.errors import RecsysError
@@ -159,6 +161,29 @@ def repeated(option, values):
 def options(option, name):
     """A function of a job's inputs: `option` once for each file of the input `name`."""
     return lambda wildcards, input: repeated(option, input.get(name, []))
+
+
+def item_data(name):
+    """A function of the wildcards: a table of the shop's catalogue, or nothing where the source knows nothing of its items."""
+    return lambda wildcards: (
+        f"results/catalogue/{name}.parquet"
+        if workflow.is_rule("build_catalogue")
+        else []
+    )
+
+
+def benchmark_files(wildcards):
+    """The benchmark files of all jobs but the server's and the gathering one's own, in the order of the rules."""
+    known = {"part": PARTS, "run": RUNS, "baseline": CONFIGURATION.baselines}
+    # Jobs that fetch a raw file are left out (their rule has a wildcard of its own): a file that a person put there has no benchmark.
+    measured = [
+        strip_wildcard_constraints(each.benchmark)
+        for each in workflow.rules
+        if each.benchmark
+        and each.name not in ("serve", "draw_resources")
+        and each.benchmark.get_wildcard_names() <= set(known)
+    ]
+    return collect(measured, **known)
 
 
 def package_serve_settings(*more):

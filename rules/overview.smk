@@ -15,6 +15,9 @@ rule draw_overview:
         summary="results/sessions/summary.json",
         select="results/fit/select/counts.json",
         final="results/fit/final/counts.json",
+        exclusions="results/quality/exclusions.parquet",
+        properties=item_data("properties"),
+        categories=item_data("categories"),
     output:
         events=report(
             "results/report/overview/events.svg",
@@ -70,9 +73,12 @@ rule draw_overview:
         figures=lambda wildcards, output: str(Path(output.numbers).parent),
         test_events=options("--test-events", "test_events"),
         quality=options("--quality", "quality"),
+        properties=options("--properties", "properties"),
+        categories=options("--categories", "categories"),
         settings=settings(sessions=SECTIONS["sessions"]),
         code=code_digest("overview"),
     shell:
         "recsys overview {input.events:q} {params.test_events} {params.quality} --sessions {input.sessions:q}"
         " --catalogue {input.catalogue:q} --summary {input.summary:q} --select {input.select:q} --final {input.final:q}"
+        " --exclusions {input.exclusions:q} {params.properties} {params.categories}"
         " --numbers {output.numbers:q} --table {output.table:q} --figures {params.figures:q} --settings {params.settings:q} > {log:q} 2>&1"

@@ -96,7 +96,6 @@ def overview(files: Prepared, gap: int) -> dict[str, Any]:
             summary,
             catalogue,
             {window: read_json(path) for window, path in files.counts.items()},
-            None if exclusions is None else exclusions.collect(),
         ),
     }
 

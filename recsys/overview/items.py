@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from recsys.catalogue.lookup import item_depths
 from recsys.overview.spread import at_least, spread, thinned
 from recsys.overview.timeline import Timeline
 from recsys.sessions.table import Sessions
@@ -85,15 +86,12 @@ def category_depth(categories: pl.DataFrame, properties: pl.LazyFrame, item_ids:
     """
     if not categories.height:
         return None
-    tree = categories.select("category", pl.col("depth").cast(pl.Int64))
     log = pl.LazyFrame({"item_id": item_ids})
-    latest = properties.filter(pl.col("property") == "category").join(log, on="item_id", how="semi")
-    latest = latest.sort("valid_from", nulls_last=False, maintain_order=True).group_by("item_id").agg(pl.col("value").last())
-    placed = latest.join(tree.lazy(), left_on="value", right_on="category", how="left").collect()
-    depths = np.arange(int(tree["depth"].max()) + 1)
+    placed = item_depths(properties.join(log, on="item_id", how="semi"), categories)
+    depths = np.arange(int(categories["depth"].max()) + 1)
     return {
         "depth": depths.tolist(),
-        "categories": np.bincount(tree["depth"].to_numpy(), minlength=len(depths)).tolist(),
+        "categories": np.bincount(categories["depth"].to_numpy(), minlength=len(depths)).tolist(),
         "items": np.bincount(placed["depth"].drop_nulls().to_numpy(), minlength=len(depths)).tolist(),
         "items_outside_the_tree": int(placed["depth"].null_count()),
         "items_without_category": len(item_ids) - placed.height,

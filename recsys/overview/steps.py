@@ -20,7 +20,6 @@ def preparation(
     summary: Mapping[str, Any],
     catalogue: pl.DataFrame,
     counts: Mapping[str, Mapping[str, Any]],
-    exclusions: pl.DataFrame | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """The steps from raw rows to clicks, and of each fit window from clicks to training clicks.
 
@@ -32,8 +31,6 @@ def preparation(
         As `recsys sessionize` writes them.
     counts
         Of the windows `select` and `final`, as `recsys encode` writes them.
-    exclusions
-        `part`, `row` and `check` of the events that a check dropped, where there are such.
 
     Returns
     -------
@@ -48,7 +45,7 @@ def preparation(
     log = [
         ("left out by source.where", left_out),
         ("cannot be read (quarantine)", rows - left_out - events),
-        *_dropped_by_checks(events - used, exclusions),
+        *((f"removed by the check {check}", number) for check, number in summary["removed_by_checks"].items()),
         ("no clicks (sessions.clicks)", no_clicks),
         ("directly repeated (drop_repeats)", used - no_clicks - summary["clicks"]),
     ]
@@ -61,14 +58,6 @@ def preparation(
 
 def _kinds(catalogue: pl.DataFrame) -> list[str]:
     return [name for name in catalogue.columns if name not in ("code", "item_id", "first_seen")]
-
-
-def _dropped_by_checks(number: int, exclusions: pl.DataFrame | None) -> list[tuple[str, int]]:
-    """A step a check; a row that several checks dropped counts for the first of them in alphabetical order."""
-    if exclusions is None or not exclusions.height:
-        return [("dropped by checks", number)]
-    first = exclusions.sort("check").unique(["part", "row"], keep="first")
-    return [(f"dropped by the check {check}", count) for check, count in first.group_by("check").len().sort("check").iter_rows()]
 
 
 def _window(window: str, held_out: str, number: int, counts: Mapping[str, Any]) -> list[dict[str, Any]]:
