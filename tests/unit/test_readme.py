@@ -52,3 +52,12 @@ def test_every_goal_it_names_is_in_the_makefile():
     goals = set(re.findall(r"(?m)(?:^|`)(?:TORCH_BACKEND=cpu )?make (\w+)", README))
     assert {"run", "test"} <= goals
     assert [goal for goal in goals if not re.search(rf"(?m)^{goal}:", makefile)] == []
+
+
+def test_its_figures_are_those_of_the_results():
+    results = (ROOT / "docs" / "results.md").read_text()
+    rows = re.findall(r"(?m)^\|[^|]*(?:\| \.\d{4} ){5}\|$", README)
+    assert len(rows) >= 3
+    assert [row for row in rows if row not in results] == []
+    command = re.search(r"RECSYS_DATA_DIR=.*retailrocket_sequences.yaml", README)[0]
+    assert command in results
