@@ -239,11 +239,50 @@ def apply(folder: Path, page: str) -> None:
             if language != "diff":
                 path.write_text(content)
                 continue
-            context = "".join(line[1:] for line in content.splitlines(keepends=True) if line.startswith(" "))
-            added = "".join(line[1:] for line in content.splitlines(keepends=True) if line.startswith("+"))
+            lines = content.splitlines(keepends=True)
+            kept, gone, added = ("".join(line[1:] for line in lines if line.startswith(sign)) for sign in " -+")
+            # A line that is replaced may go on in the file.
+            old, new = (kept + gone, kept + added) if not gone else ((kept + gone).rstrip("\n"), (kept + added).rstrip("\n"))
             text = path.read_text()
-            assert text.count(context) == 1, f"{match[1]} no longer holds {context!r}"
-            path.write_text(text.replace(context, context + added))
+            assert text.count(old) == 1, f"{match[1]} no longer holds {old!r}"
+            path.write_text(text.replace(old, new))
+
+
+def test_the_source_that_is_shown_can_be_named_and_is_verified_and_read(tmp_path):
+    page = (HOWTO / "new-source.md").read_text()
+    copy = tmp_path / "checkout"
+    shutil.copytree(ROOT / "recsys", copy / "recsys", ignore=shutil.ignore_patterns("__pycache__"))
+    apply(copy, page)
+    folder = tmp_path / "data" / "garden"
+    folder.mkdir(parents=True)
+    (folder / "clicks.csv").write_text(samples(page)["clicks.csv"])
+    shown = yaml.safe_load(blocks(page, "yaml")[0])
+    program = f"""
+import json
+from recsys.config import load_configuration
+from recsys.settings.checks import Checks
+source = load_configuration({shown!r}).source
+(file,) = source.raw_files()
+described = file.described
+settings = {{"source": described["layout"], "checks": {{}}, "expected": described["expected"], "page": described["page"]}}
+print(json.dumps([file.path, json.dumps(settings)]))
+"""
+    environment = {"PYTHONPATH": str(copy), "PATH": "/usr/bin:/bin"}
+    run = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 120}
+    told = subprocess.run([sys.executable, "-c", program], check=False, **run)
+    assert told.returncode == 0, told.stderr
+    path, settings = json.loads(told.stdout)
+    command = [sys.executable, "-m", "recsys", "ingest", path, "--settings", settings, "--events", "e.parquet"]
+    command += ["--quarantine", "q.parquet", "--quality", "q.json"]
+    read = subprocess.run(command, check=False, **run)
+    assert read.returncode == 0, read.stderr
+    events = pl.read_parquet(tmp_path / "e.parquet")
+    assert events["event"].to_list() == ["view", "view", "purchase", "view", "view"]
+    assert events["item_id"].to_list() == ["rose", "tulip", "rose", "tulip", "lily"]
+    (folder / "clicks.csv").write_text(samples(page)["clicks.csv"].replace("lily", "iris"))
+    altered = subprocess.run(command, check=False, **run)
+    assert altered.returncode != 0
+    assert "is not the published file" in altered.stderr
 
 
 def test_the_model_that_is_shown_can_be_plugged_in_trained_and_exported(tmp_path):
