@@ -120,6 +120,20 @@ def fetched_files(generated):
     ]
 
 
+def item_files(*roles):
+    """The source's raw files that describe its items or its category tree."""
+    return [file for file in CONFIGURATION.raw_files if file.role in roles]
+
+
+def catalogue_settings(wildcards):
+    """How item files and the category tree are read, and what they must be."""
+    tree = [file.described for file in item_files("categories")]
+    return settings(
+        items=[file.described for file in item_files("items", "properties")],
+        **({"tree": tree[0]} if tree else {}),
+    )(wildcards)
+
+
 def raw_file(wildcards):
     """The raw file of a part."""
     return PARTS[wildcards.part].path
@@ -166,7 +180,7 @@ def options(option, name):
 def item_data(name):
     """A function of the wildcards: a table of the shop's catalogue, or nothing where the source knows nothing of its items."""
     return lambda wildcards: (
-        f"results/catalogue/{name}.parquet"
+        [f"results/catalogue/{name}.parquet"]
         if workflow.is_rule("build_catalogue")
         else []
     )

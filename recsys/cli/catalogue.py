@@ -10,7 +10,7 @@ def catalogue(
     events: Annotated[Path, typer.Option(help="A part of the log's events, which says of what type item ids are.")],
     properties: Annotated[Path, typer.Option(help="Parquet file to write the items' properties to.")],
     categories: Annotated[Path, typer.Option(help="Parquet file to write the category tree to.")],
-    settings: Annotated[str, typer.Option(help='JSON: {"items": [a layout a file, …], "tree": layout}.')],
+    settings: Annotated[str, typer.Option(help='JSON: {"items": […, …], "tree": …}: of each file its layout, and what it must be.')],
     items: Annotated[list[Path] | None, typer.Option(help="An item file.")] = None,
     tree: Annotated[Path | None, typer.Option(help="The file of the category tree.")] = None,
 ) -> None:
@@ -20,16 +20,25 @@ def catalogue(
     from recsys.catalogue.build import build_catalogue
     from recsys.cli.arguments import existing
     from recsys.errors import ConfigurationError
+    from recsys.events.sources.verify import verify
     from recsys.settings.catalogue import CategoryLayout, ItemLayout
+    from recsys.settings.raw_files import Expected
     from recsys.settings.reading import parse_settings, section
 
+    def read(path: Path, told: dict, kind: type[ItemLayout] | type[CategoryLayout]) -> tuple:
+        verify(existing(path), section(told, "expected", Expected) if told.get("expected") else None, told.get("page", ""))
+        return path, section(told, "layout", kind)
+
     given = parse_settings(settings)
-    layouts = given.get("items", [])
-    if len(layouts) != len(items or []):
-        raise ConfigurationError(f"--settings holds {len(layouts)} layouts of items, but {len(items or [])} files are given; give one each")
-    files = [(existing(path), section({"items": layout}, "items", ItemLayout)) for path, layout in zip(items or [], layouts, strict=True)]
+    described = given.get("items", [])
+    if len(described) != len(items or []):
+        raise ConfigurationError(f"--settings describes {len(described)} item files, but {len(items or [])} are given; describe each")
     counts, warnings = build_catalogue(
-        files, (existing(tree), section(given, "tree", CategoryLayout)) if tree else None, existing(events), properties, categories
+        [read(path, told, ItemLayout) for path, told in zip(items or [], described, strict=True)],
+        read(tree, given.get("tree", {}), CategoryLayout) if tree else None,
+        existing(events),
+        properties,
+        categories,
     )
     for warning in warnings:
         print(f"recsys: warning: {warning}", file=sys.stderr)

@@ -7,7 +7,10 @@ import typer
 
 
 def download(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="The raw files; of the demo shop all of them, in time order.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH…", help="The raw files; of the demo shop all of them, log first."),
+    ],
     settings: Annotated[str, typer.Option(help="The section `source`, as JSON.")],
     work: Annotated[Path, typer.Option(help="Folder for half downloads, which are resumed.")] = Path("results/work/download"),
 ) -> None:

@@ -40,11 +40,16 @@ class DemoSource(SourceSettings):
     """Seed of the generator: the same seed gives the same files, byte for byte."""
 
     def raw_files(self) -> list[SourceFile]:
-        """A file of events a part."""
-        from recsys.events.sources.demo_layout import LAYOUT
+        """A file of events a part, then the items and the category tree."""
+        from recsys.events.sources.demo_layout import CATEGORIES, ITEMS, LAYOUT
 
         names = [f"demo-{number:04d}" for number in range(self.parts)]
-        return [SourceFile(name, f"{RAW_FOLDER}/{name}.{self.format}", "events", LAYOUT, origin=Generated()) for name in names]
+        events = [SourceFile(name, f"{RAW_FOLDER}/{name}.{self.format}", "events", LAYOUT, origin=Generated()) for name in names]
+        return [
+            *events,
+            SourceFile("demo-items.csv", f"{RAW_FOLDER}/demo-items.csv", "items", ITEMS, origin=Generated()),
+            SourceFile("demo-categories.csv", f"{RAW_FOLDER}/demo-categories.csv", "categories", CATEGORIES, origin=Generated()),
+        ]
 
 
 class Columns(Section):

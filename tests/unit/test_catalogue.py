@@ -19,9 +19,12 @@ from recsys.catalogue.build import build_catalogue
 from recsys.catalogue.contract import CATEGORIES_SCHEMA, properties_schema
 from recsys.catalogue.lookup import categories_of, item_depths, names, values
 from recsys.catalogue.statements import Statements
-from recsys.errors import DataError, RecsysError
-from recsys.events.sources.demo import build_shop, generate
-from recsys.events.sources.demo_catalogue import CATEGORY_LAYOUT, ITEM_LAYOUT, write_demo_catalogue
+from recsys.errors import ConfigurationError, DataError, RecsysError
+from recsys.events.sources.demo import build_shop, generate, write_demo
+from recsys.events.sources.demo_catalogue import write_demo_catalogue
+from recsys.events.sources.demo_layout import CATEGORIES as DEMO_CATEGORIES
+from recsys.events.sources.demo_layout import ITEMS as DEMO_ITEMS
+from recsys.events.sources.download import download
 from recsys.settings.catalogue import CategoryLayout, ItemLayout
 from recsys.settings.source import DemoSource
 
@@ -370,13 +373,26 @@ class TestDemoShop:
     def test_every_item_has_a_name_of_its_own_and_a_leaf(self, tmp_path, items):
         shop = build_shop(DemoSource(items=items))
         paths = self.written(tmp_path, items=items)
-        built = Built(tmp_path, [(paths[0], ITEM_LAYOUT)], (paths[1], CATEGORY_LAYOUT), log=tuple(shop.ids.tolist()))
+        built = Built(tmp_path, [(paths[0], DEMO_ITEMS)], (paths[1], DEMO_CATEGORIES), log=tuple(shop.ids.tolist()))
         assert built.warnings == []
         assert built.counts["log_items_known"] == items
         assert len(set(names(built.properties).values())) == items
         depths = item_depths(built.properties, built.categories)
         assert depths["depth"].to_list() == [2] * items
         assert depths["category"].n_unique() == len(shop.bounds) - 1
+
+    def test_naming_the_items_leaves_the_log_as_it_is(self, tmp_path):
+        small = DemoSource(events=2_000, items=300, visitors=200, days=4, parts=2)
+        files = [tmp_path / "with" / Path(file.path).name for file in small.raw_files()]
+        download(small, files, tmp_path / "work")
+        alone = [tmp_path / file.name for file in files[:2]]
+        write_demo(small, alone)
+        assert [file.read_bytes() for file in files[:2]] == [file.read_bytes() for file in alone]
+        assert [file.name for file in files] == ["demo-0000.csv", "demo-0001.csv", "demo-items.csv", "demo-categories.csv"]
+        assert files[2].read_text().startswith("item,name,category\n")
+        assert files[3].read_text().startswith("category,parent\n")
+        with pytest.raises(ConfigurationError, match=r"4 files \(demo-0000\.csv, .*\), but 2 are named"):
+            download(small, alone, tmp_path / "work")
 
     def test_the_log_is_of_these_items(self, tmp_path):
         small = DemoSource(events=2_000, items=300, visitors=200, days=4, parts=1)
@@ -395,7 +411,7 @@ def test_the_command_reads_items_and_tree(tmp_path):
     (tmp_path / "items.csv").write_text("item,name,category\n1,Pan,pans\n")
     (tmp_path / "tree.csv").write_text("categoryid,parentid\npans,kitchen\n")
     pl.DataFrame({"item_id": [1, 2]}).write_parquet(tmp_path / "log.parquet")
-    layouts = {"items": [item_layout().model_dump(mode="json")], "tree": TREE.model_dump(mode="json")}
+    layouts = {"items": [{"layout": item_layout().model_dump(mode="json")}], "tree": {"layout": TREE.model_dump(mode="json")}}
     command = ["catalogue", "--items", "items.csv", "--tree", "tree.csv", "--events", "log.parquet", "--settings", json.dumps(layouts)]
     done = subprocess.run(
         [sys.executable, "-m", "recsys", *command, "--properties", "p.parquet", "--categories", "c.parquet"],

@@ -12,13 +12,7 @@ import polars as pl
 
 from recsys.events.sources.demo import LEAVES_A_BRANCH, SHELVES_A_LEAF, build_shop
 from recsys.files import whole_file
-from recsys.settings.catalogue import CategoryLayout, ItemLayout
 from recsys.settings.source import DemoSource
-
-ITEM_LAYOUT = ItemLayout.model_validate({"columns": {"item": "item", "name": "name", "category": "category"}})
-"""How `demo-items.csv` is read."""
-CATEGORY_LAYOUT = CategoryLayout.model_validate({"columns": {"category": "category", "parent": "parent"}})
-"""How `demo-categories.csv` is read."""
 
 # Department, branch and its leaves, each as the category is called and as one of its items is.
 _RANGE = {

@@ -1,5 +1,6 @@
 """How the demo shop's raw files are read: by the same reader as any other log."""
 
+from recsys.settings.catalogue import CategoryColumns, CategoryLayout, ItemColumns, ItemLayout
 from recsys.settings.source import EVENT_TYPES, Columns, FilesSource, Timestamps
 
 LAYOUT = FilesSource(
@@ -10,4 +11,10 @@ LAYOUT = FilesSource(
     id_types={"item": "integer", "visitor": "integer"},
     event_map={name: name for name in EVENT_TYPES},
 )
-"""How the raw files are read; the demo shop goes through the same reader as any other log."""
+"""How the log is read; the demo shop goes through the same reader as any other log."""
+
+ITEMS = ItemLayout(columns=ItemColumns(item="item", name="name", category="category"))
+"""How the item file is read."""
+
+CATEGORIES = CategoryLayout(columns=CategoryColumns(category="category", parent="parent"))
+"""How the category file is read."""

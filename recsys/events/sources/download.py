@@ -5,6 +5,7 @@ from pathlib import Path
 from recsys.errors import ConfigurationError
 from recsys.events.sources.archive import archive_path, fetch_member
 from recsys.events.sources.demo import write_demo
+from recsys.events.sources.demo_catalogue import write_demo_catalogue
 from recsys.events.sources.fetch import Waiting, fetch
 from recsys.events.sources.kaggle_files import fetch_kaggle
 from recsys.events.sources.registry import SOURCES
@@ -33,7 +34,7 @@ def download(source: SourceSettings, paths: list[Path], work: Path, waiting: Wai
     ----------
     source : SourceSettings
     paths : list of Path
-        Files to fetch, by their places in the list; of a generated log all of them, wherever they are wanted.
+        Files to fetch, by their places in the list; of a generated shop all of its files in the list's order, wherever they are wanted.
     work : Path
         Folder for half downloads.
     waiting : Waiting, optional
@@ -42,13 +43,13 @@ def download(source: SourceSettings, paths: list[Path], work: Path, waiting: Wai
     Raises
     ------
     ConfigurationError
-        If a path is none of the source's files that can be fetched.
+        If a path is none of the source's files that can be fetched, or a generated shop's files are more or fewer.
     DownloadError
         If a file cannot be fetched, or is not the published one.
     """
     files = [file for file in source.raw_files() if file.origin is not None]
     if files and all(isinstance(file.origin, Generated) for file in files):
-        write_demo(source, paths)
+        _generate(source, files, paths)
         return
     known = {Path(file.path): file for file in files}
     for path in paths:
@@ -57,6 +58,16 @@ def download(source: SourceSettings, paths: list[Path], work: Path, waiting: Wai
             raise ConfigurationError(f"{path} is none of the files that this source has to fetch; they are {names}")
     for path in paths:
         _fetch(known[path], files, work, waiting)
+
+
+def _generate(source: SourceSettings, files: list[SourceFile], paths: list[Path]) -> None:
+    """The demo shop's log, items and categories."""
+    if len(paths) != len(files):
+        names = ", ".join(Path(file.path).name for file in files)
+        raise ConfigurationError(f"the shop is generated as {len(files)} files ({names}), but {len(paths)} are named; name one each")
+    *log, items, categories = paths
+    write_demo(source, log)
+    write_demo_catalogue(source, items, categories)
 
 
 def _fetch(file: SourceFile, files: list[SourceFile], work: Path, waiting: Waiting | None) -> None:
