@@ -43,6 +43,7 @@ SAME_NAME = frozenset(
         "pyyaml",
         "rich",
         "safetensors",
+        "six",
         "sqlalchemy",
         "starlette",
         "typer",
@@ -51,8 +52,9 @@ SAME_NAME = frozenset(
     )
 )
 """Distributions that conda-forge has under their own name; a test asks for a decision about any other."""
-NOT_IMPORTED = {"uvicorn": ["uvloop", "httptools"], "mlflow": ["pandas", "pyarrow"]}
-"""What a package needs without an import of ours: the server's event loop and parser, and the tables that models are handed."""
+NOT_IMPORTED = {"uvicorn": ["uvloop", "httptools"], "mlflow": ["pandas", "pyarrow"], "kaggle": ["six"]}
+"""What a package needs without an import of ours: the server's event loop and parser, the tables that models are handed, and what Kaggle's
+client imports undeclared."""
 SERVED_CODE = ("recsys.serving.pyfunc", "recsys.serving.onnx_runtime", "recsys.serving.native_runtime")
 """What a package brings along and MLflow imports from there."""
 SERVING_STAGES = {"package", "smoke", "register", "serve", "examples"}

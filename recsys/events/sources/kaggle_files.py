@@ -70,9 +70,10 @@ def _client(origin: Kaggle, by_hand: str) -> Any:
             import kaggle
 
             kaggle.api.authenticate()
-    except ImportError:
+    except ImportError as error:
         raise DownloadError(
-            f"{origin.page} is fetched with Kaggle's client, which is not installed; install the package kaggle, or {by_hand}"
+            f"{origin.page} is fetched with Kaggle's client, which cannot be imported ({error}); install the group `download` of "
+            f"pyproject.toml, or {by_hand}"
         ) from None
     except SystemExit:
         raise DownloadError(
