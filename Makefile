@@ -67,9 +67,12 @@ bench: setup ## the benchmarks' tables: sessionizing and training
 serve: setup ## serve the registered champion until Ctrl-C
 	@PATH="$(abspath $(BIN)):$$PATH" snakemake serve --cores 1 $(if $(CONFIG),--configfile $(CONFIG))
 
-report: setup ## results/report/report.html, self-contained
-	@mkdir -p results/report
-	@PATH="$(abspath $(BIN)):$$PATH" snakemake $(if $(CONFIG),--configfile $(CONFIG)) --report results/report/report.html
+report: setup ## results/report/report.html of a finished run, self-contained
+	@test -e results/champion/registered.json || { echo "There is no finished run under results/ to report on; run \`make run$(if $(CONFIG), CONFIG=$(CONFIG))\` first." >&2; exit 1; }
+	@$(BIN)/recsys unlock
+	@PATH="$(abspath $(BIN)):$$PATH" snakemake --cores $(CORES) --quiet all $(if $(CONFIG),--configfile $(CONFIG))
+	@PATH="$(abspath $(BIN)):$$PATH" snakemake --quiet all $(if $(CONFIG),--configfile $(CONFIG)) --report results/report/report.html --report-stylesheet report/style.css
+	@echo "results/report/report.html ($$(du -h results/report/report.html | cut -f1)): open it in any browser."
 
 lock: setup ## resolve requirements.lock anew, and the conda environments from it
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 pyproject.toml $(addprefix --group ,$(GROUPS)) \

@@ -78,6 +78,7 @@ rule write_examples:
         package="results/champion/package",
         vocabulary="results/fit/final/items.parquet",
         test="results/fit/final/test.parquet",
+        properties=item_data("properties"),
     output:
         report(
             "results/report/examples.html",

@@ -104,7 +104,7 @@ def draw_differences(numbers: dict[str, Any], path: Path) -> None:
 
 def _draw_breakdown(rows: Sequence[dict[str, Any]], numbers: dict[str, Any], path: Path, title: str, what: str) -> None:
     """Both metrics by group, each model beside the others, and the predictions behind them."""
-    figure, axes = plots(3, 1, height=7.4, sharex=True, height_ratios=[3, 3, 2])
+    figure, axes = plots(3, 1, height=6.6, sharex=True, height_ratios=[3, 3, 2])
     models = list(rows[0]["models"]) if rows else []
     place = np.arange(len(rows))
     for plot, metric in zip(axes, ("recall@20", "mrr@20"), strict=False):
