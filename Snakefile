@@ -35,6 +35,7 @@ rule all:
         "results/champion/parity.json",
         "results/champion/smoke.json",
         "results/champion/registered.json",
+        "results/quality/quality.json",
         "results/report/overview/overview.json",
         "results/report/training/curves.svg",
         "results/report/evaluation/evaluation.json",
@@ -45,6 +46,8 @@ rule all:
 
 include: "rules/download.smk"
 include: "rules/ingest.smk"
+include: "rules/catalogue.smk"
+include: "rules/check.smk"
 include: "rules/sessionize.smk"
 include: "rules/encode.smk"
 include: "rules/overview.smk"

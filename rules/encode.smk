@@ -23,7 +23,9 @@ rule encode_select:
     params:
         window="select",
         settings=settings(
-            filter=SECTIONS["filter"], protocol=SECTIONS["split"]["protocol"]
+            filter=SECTIONS["filter"],
+            protocol=SECTIONS["split"]["protocol"],
+            checks=checks("unseen_items"),
         ),
         code=code_digest("encode"),
     shell:
@@ -47,6 +49,8 @@ use rule encode_select as encode_final with:
     params:
         window="final",
         settings=settings(
-            filter=SECTIONS["filter"], protocol=SECTIONS["split"]["protocol"]
+            filter=SECTIONS["filter"],
+            protocol=SECTIONS["split"]["protocol"],
+            checks=checks("unseen_items"),
         ),
         code=code_digest("encode"),

@@ -3,8 +3,12 @@
 from typing import Any
 
 from recsys.checks.finding import Finding
-from recsys.events.contract import REASONS, REMEDIES
+from recsys.events.contract import FIELDS, REASONS, REMEDIES
+from recsys.events.timestamps import believable_unit
 from recsys.settings.checks import Checks
+
+_BEYOND_ACCEPTING = 0.5
+"""Share of refused rows from which on the way to read them must be wrong, so that nobody is told to accept it."""
 
 _RULES = {reason: rule for rule, reason in REASONS.items()}
 
@@ -24,7 +28,7 @@ def judge_rows(counts: dict[str, Any], checks: Checks, name: str) -> list[Findin
     refused = {_RULES[reason]: number for reason, number in counts["quarantined"].items()}
     rows = counts["rows"] - counts["left_out_by_where"]
     return [
-        _quarantined(refused, counts["first_refused_rows"], rows, checks, name),
+        _quarantined(refused, counts, rows, checks, name),
         _unknown_events(refused, counts["unknown_events"], rows, checks, name),
         _future_times(refused, counts, rows, checks, name),
     ]
@@ -34,16 +38,25 @@ def _share(number: int, rows: int) -> float:
     return number / rows if rows else 0.0
 
 
-def _quarantined(refused: dict[str, int], first: dict[str, int], rows: int, checks: Checks, name: str) -> Finding:
-    check, total = checks.quarantined, sum(refused.values())
+def _remedy(rule: str, text: str | None) -> str:
+    """What a user can do about a rule's rows, given the field of the first of them."""
+    unit = believable_unit(text) if text is not None and FIELDS[rule] == "timestamp" else None
+    return f"set source.timestamps.unit to {unit[0]!r}, which makes it {unit[1]}" if unit is not None else REMEDIES[rule]
+
+
+def _quarantined(refused: dict[str, int], counts: dict[str, Any], rows: int, checks: Checks, name: str) -> Finding:
+    check, total, first = checks.quarantined, sum(refused.values()), counts["first_refused_rows"]
     share = _share(total, rows)
     sentence = ""
     if share > check.threshold:
         rule = max(REASONS, key=lambda name: refused.get(name, 0))
+        text = counts["first_refused_fields"].get(REASONS[rule])
+        shown = f", which has {text!r}" if text is not None else ""
+        accept = ", or raise checks.quarantined.threshold" if share < _BEYOND_ACCEPTING else ""
         sentence = (
             f"{name}: {total:,} of {rows:,} rows ({share:.1%}) were refused, more than checks.quarantined.threshold allows "
             f"({check.threshold:.1%}); most often because {REASONS[rule]} ({refused[rule]:,} times, first in row "
-            f"{first[REASONS[rule]]}): {REMEDIES[rule]}, or raise checks.quarantined.threshold"
+            f"{first[REASONS[rule]]}{shown}): {_remedy(rule, text)}{accept}"
         )
     examples = [
         {"reason": reason, "rows": refused[rule], "first_row": first[reason]}
@@ -78,8 +91,8 @@ def _future_times(refused: dict[str, int], counts: dict[str, Any], rows: int, ch
     if share > check.threshold:
         sentence = (
             f"{name}: {total:,} of {rows:,} rows ({share:.1%}) are later than {counts['latest_believed']}, when the file was last written "
-            f"and checks.future_times.tolerance after it, more than checks.future_times.threshold allows ({check.threshold:.1%}); the first "
-            f"is row {examples[0]['first_row']}: {REMEDIES['timestamp_is_not_in_the_future']}"
+            f"and checks.future_times.tolerance after it, more than checks.future_times.threshold allows ({check.threshold:.1%}); the "
+            f"first is row {examples[0]['first_row']}: {REMEDIES['timestamp_is_not_in_the_future']}"
         )
     return Finding("future_times", share, check.threshold, check.policy, sentence, {"rows": total}, examples)
 

@@ -11,6 +11,8 @@ COMMANDS = {
     "download": "Generate the demo shop's raw log, or fetch files of a public one.",
     "ingest": "Read one raw file into events, and set the rows that cannot be read aside.",
     "catalogue": "Read what the shop knows of its items: names, categories, availability.",
+    "check": "Judge the log as a whole, and name the rows that checks remove.",
+    "quality": "Draw the quality of every part and of the log.",
     "sessionize": "Join the events' parts into sessions and the catalogue.",
     "encode": "Write a fit window: vocabulary, training and held-out sessions.",
     "overview": "Count and draw what the log holds, and what the preparation removed.",

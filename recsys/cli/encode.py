@@ -15,7 +15,7 @@ def encode(
     train: Annotated[Path, typer.Option(help="Training sessions to write.")],
     held_out: Annotated[Path, typer.Option(help="Validation or test sessions to write.")],
     counts: Annotated[Path, typer.Option(help="Counts after every step to write.")],
-    settings: Annotated[str, typer.Option(help='JSON: {"filter": …, "protocol": …}.')] = "{}",
+    settings: Annotated[str, typer.Option(help='JSON: {"filter": …, "protocol": …, "checks": …}.')] = "{}",
 ) -> None:
     """Write a fit window."""
     import polars as pl
@@ -25,6 +25,7 @@ def encode(
     from recsys.files import read_json, write_json, write_parquet
     from recsys.sessions.encode import WINDOWS, encode_window
     from recsys.sessions.split import Cuts
+    from recsys.settings.checks import Checks
     from recsys.settings.reading import parse_settings, section
     from recsys.settings.sessions import FilterSettings
 
@@ -40,6 +41,7 @@ def encode(
         window,
         section(given, "filter", FilterSettings),
         protocol,
+        section(given, "checks", Checks).unseen_items,
     )
     for frame, path in zip(tables[:3], (items, train, held_out), strict=True):
         write_parquet(frame, path)

@@ -14,6 +14,7 @@ def sessionize(
     settings: Annotated[str, typer.Option(help='JSON: {"sessions": …, "split": …}.')] = "{}",
     threads: Annotated[int | None, typer.Option(help="Processor threads of the extension; without it, all cores.")] = None,
     test_events: Annotated[list[Path] | None, typer.Option(help="Event parts of a separate test log.")] = None,
+    exclusions: Annotated[Path | None, typer.Option(help="Rows that checks remove, as `recsys check` writes them.")] = None,
 ) -> None:
     """Join the events' parts into sessions."""
     from recsys.cli.arguments import existing
@@ -29,6 +30,7 @@ def sessionize(
         section(given, "sessions", SessionSettings),
         section(given, "split", SplitSettings),
         threads,
+        existing(exclusions) if exclusions else None,
     )
     write_parquet(table, sessions)
     write_parquet(items, catalogue)

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 import rust_sessionizer
 from recsys.errors import DataError
+from recsys.events.parts import describe_part, id_types
 from recsys.sessions.split import cut_points, iso
 from recsys.settings.sessions import SessionSettings, SplitSettings
 from recsys.settings.source import EVENT_TYPES
@@ -14,27 +16,56 @@ from recsys.settings.source import EVENT_TYPES
 SESSION_COLUMNS = ["session_id", "visitor_id", "start", "items", "times", "events", "held_out"]
 
 
-def read_events(paths: list[Path]) -> pl.DataFrame:
-    """All parts one below the other, in the given order.
+def read_exclusions(path: Path, parts: list[Path]) -> dict[Path, pl.DataFrame]:
+    """The rows of each part that checks remove: `row`, from 0, and `check`; a part from which nothing is removed is left out.
+
+    Raises
+    ------
+    DataError
+        If the file is no list of rows, or names a part that is not there.
+    """
+    try:
+        rows = pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{path} is no Parquet file ({str(error).splitlines()[0]}); run `recsys check` again") from None
+    expected = {"part": pl.String, "row": pl.Int64, "check": pl.String}
+    if dict(rows.schema) != expected:
+        told = ", ".join(f"{name} {dtype}" for name, dtype in rows.schema.items())
+        raise DataError(f"{path} holds {told}, not part, row and check; pass the exclusions that `recsys check` wrote")
+    found = {part.name.removesuffix(".parquet"): part for part in parts}
+    unknown = sorted(set(rows["part"].unique()) - set(found))
+    if unknown:
+        raise DataError(f"{path} names the part {unknown[0]!r}, which is not among the events; run `recsys check` on the same parts")
+    return {found[name]: part.drop("part") for (name,), part in rows.partition_by("part", as_dict=True).items()}
+
+
+def _without(events: pl.DataFrame, left_out: pl.DataFrame, path: Path) -> pl.DataFrame:
+    if left_out["row"].max() >= events.height or left_out["row"].min() < 0:
+        raise DataError(f"a row that checks remove from {path} is not there, which holds {events.height:,}; run `recsys check` again")
+    kept = np.ones(events.height, dtype=bool)
+    kept[left_out["row"].to_numpy()] = False
+    return events.filter(kept)
+
+
+def read_events(paths: list[Path], exclusions: dict[Path, pl.DataFrame] | None = None) -> pl.DataFrame:
+    """All parts one below the other, in the given order, without the rows of `exclusions`.
 
     Raises
     ------
     DataError
         If two parts hold ids of different types, or there is no event at all.
     """
-    frames = [pl.read_parquet(path, columns=["visitor_id", "session", "item_id", "event", "timestamp"]) for path in paths]
-    for column in ("visitor_id", "session", "item_id"):
-        types = {frame[column].dtype: path for frame, path in zip(frames, paths, strict=True) if frame[column].null_count() < frame.height}
-        if len(types) > 1:
-            key = column.removesuffix("_id")
-            told = " and ".join(f"{dtype} in {path.name}" for dtype, path in types.items())
-            raise DataError(f"{column} is {told}; one log needs one type of id, so set source.id_types: {{{key}: string}}")
-        dtype = next(iter(types), None)
-        if dtype is not None:
-            frames = [frame.with_columns(pl.col(column).cast(dtype)) for frame in frames]
+    types, frames = id_types([describe_part(path) for path in paths]), []
+    for path in paths:
+        frame = pl.read_parquet(path, columns=["visitor_id", "session", "item_id", "event", "timestamp"])
+        if exclusions and path in exclusions:
+            frame = _without(frame, exclusions[path], path)
+        frames.append(frame.with_columns(pl.col(column).cast(dtype) for column, dtype in types.items()))
     events = pl.concat(frames, how="vertical_relaxed")
     if not events.height:
         told = "the .quality.json files beside them count what was refused and what source.where left out"
+        if exclusions:
+            told += ", and quality/checks.json tells what checks removed"
         raise DataError(f"the log holds no event that could be read ({len(paths)} parts); {told}")
     return events
 
@@ -49,7 +80,12 @@ def event_codes(events: pl.DataFrame) -> list[str]:
 
 
 def build_sessions(
-    parts: list[Path], test_parts: list[Path], settings: SessionSettings, split: SplitSettings, threads: int | None = None
+    parts: list[Path],
+    test_parts: list[Path],
+    settings: SessionSettings,
+    split: SplitSettings,
+    threads: int | None = None,
+    exclusions: Path | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
     """Sessions ordered by start, the catalogue, and the summary with the cut points.
 
@@ -61,14 +97,17 @@ def build_sessions(
         How to sessionize and where to cut.
     threads
         Of the extension; None takes all cores.
+    exclusions
+        Rows that checks remove, as `recsys check` writes them.
 
     Raises
     ------
     DataError
         If no session is left.
     """
-    log = read_events(parts)
-    held_out = read_events(test_parts) if test_parts else log.clear()
+    removed = read_exclusions(exclusions, [*parts, *test_parts]) if exclusions else {}
+    log = read_events(parts, removed)
+    held_out = read_events(test_parts, removed) if test_parts else log.clear()
     events = pl.concat([log.with_columns(held_out=False), held_out.with_columns(held_out=True)], how="vertical_relaxed")
     names = event_codes(events)
     codes, item_ids = rust_sessionizer.encode(events["item_id"], threads=threads)
@@ -96,6 +135,7 @@ def build_sessions(
     catalogue = _catalogue(events, item_ids, names)
     summary = {
         "events": {"log": log.height, "test_log": held_out.height},
+        "removed_by_checks": _by_check(removed),
         "event_codes": names,
         "visitors": events["visitor_id"].n_unique() if events["visitor_id"].null_count() < events.height else None,
         "items": catalogue.height,
@@ -110,6 +150,12 @@ def build_sessions(
         "settings": {"sessions": settings.model_dump(mode="json"), "split": split.model_dump(mode="json")},
     }
     return sessions, catalogue, summary
+
+
+def _by_check(removed: dict[Path, pl.DataFrame]) -> dict[str, int]:
+    """How many events each check removed."""
+    checks = pl.concat([rows["check"] for rows in removed.values()]) if removed else pl.Series(dtype=pl.String)
+    return dict(sorted(checks.value_counts().iter_rows()))
 
 
 def _sessionize(events: pl.DataFrame, settings: SessionSettings, threads: int | None) -> pl.DataFrame:

@@ -1,0 +1,61 @@
+"""The quality of the log as one document: all parts together, and every finding."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+HOURS_UP_TO_DAYS = 3
+"""Parts that span no more than this many days are counted by the hour, longer ones by the day."""
+
+
+def overall(parts: list[dict[str, Any]], checks: dict[str, Any], windows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The content of `quality/quality.json`.
+
+    Parameters
+    ----------
+    parts
+        The parts' quality files.
+    checks
+        What `recsys check` found.
+    windows
+        The counts of the fit windows.
+    """
+    logs = {name: checks[key] for name, key in (("the log", "log"), ("the test log", "test_log")) if checks[key] is not None}
+    findings = [
+        {"name": check if len(logs) == 1 else f"{check}, {name}", "check": check, "of": name} | finding
+        for name, found in logs.items()
+        for check, finding in found["checks"].items()
+    ]
+    for split, found in ((split, window) for window in windows for split in ("valid", "test") if split in window):
+        findings.append({"name": f"unseen_items, {split}", "check": "unseen_items", "of": split} | found["unseen_items"])
+    return {
+        "rows": sum(part["rows"] for part in parts),
+        "events": sum(part["events"] for part in parts),
+        "left_out_by_where": sum(part["left_out_by_where"] for part in parts),
+        "quarantined": _added(part["quarantined"] for part in parts),
+        "unknown_events": _added(part["unknown_events"] for part in parts),
+        "event_counts": _added(part["event_counts"] for part in parts),
+        "excluded": {name: found["excluded"] for name, found in logs.items()},
+        "passed": all(finding["passed"] for finding in findings),
+        "checks": findings,
+        "days": {name: found["days"] for name, found in logs.items()},
+        "parts": parts,
+    }
+
+
+def _added(counts) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in counts:
+        for name, number in part.items():
+            total[name] = total.get(name, 0) + number
+    return dict(sorted(total.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def events_over_time(path: Path) -> pl.DataFrame:
+    """Events of a part by type: `time` (the begin of the hour or the day, UTC), `event`, `events`, `step` (hour or day)."""
+    table = pl.scan_parquet(path, glob=False)
+    first, last = table.select(pl.col("timestamp").min().alias("first"), pl.col("timestamp").max().alias("last")).collect().row(0)
+    step = "hour" if first is None or (last - first).total_seconds() <= HOURS_UP_TO_DAYS * 86_400 else "day"
+    counts = table.group_by(pl.col("timestamp").dt.truncate(f"1{step[0]}").alias("time"), "event").agg(pl.len().alias("events"))
+    return counts.with_columns(pl.lit(step).alias("step")).collect(engine="streaming").sort("time", "event")
