@@ -135,16 +135,30 @@ REASONS = {
 }
 """The text a refused row carries, by the rule it breaks; in the order in which the rules are asked."""
 
+FIELDS = {
+    "item_is_an_id": "item",
+    "timestamp_is_a_time": "timestamp",
+    "timestamp_is_not_too_early": "timestamp",
+    "timestamp_is_not_too_late": "timestamp",
+    "timestamp_is_not_in_the_future": "timestamp",
+    "session_is_an_id": "session",
+    "visitor_is_an_id": "visitor",
+    "event_is_known": "event",
+    "value_is_a_number": "value",
+    "quantity_is_a_number": "quantity",
+}
+"""The field that a row is refused for, by the rule it breaks; the others are about no field, or about one that is not there."""
+
 REMEDIES = {
     "line_is_an_object": "check the file",
     "no_surplus_fields": "check source.separator and the file's quoting",
-    "has_an_item": "check source.columns.item",
+    "has_an_item": "check source.columns.item, and that no row breaks off early",
     "item_is_an_id": "set source.id_types.item to 'string' if ids hold letters or leading zeros",
-    "has_a_timestamp": "check source.columns.timestamp",
-    "timestamp_is_a_time": "check source.timestamps",
+    "has_a_timestamp": "check source.columns.timestamp, and that no row breaks off early",
+    "timestamp_is_a_time": "say in source.timestamps how it is written, such as {format: '%d.%m.%Y %H:%M'} or {unit: s}",
     "timestamp_is_not_too_early": "check source.timestamps.unit",
     "timestamp_is_not_too_late": "check source.timestamps.unit",
-    "timestamp_is_not_in_the_future": "check source.timestamps, or, if the file's date is wrong, raise or null checks.future_times.tolerance",
+    "timestamp_is_not_in_the_future": "check source.timestamps; if the file's date is wrong, raise or null checks.future_times.tolerance",
     "has_a_session": "check source.columns.session",
     "session_is_an_id": "set source.id_types.session to 'string' if ids hold letters or leading zeros",
     "has_a_visitor": "check source.columns.visitor, or leave such rows out with source.where",

@@ -43,6 +43,8 @@ def id_expression(raw: RawFile, name: str, head: pl.Series, wanted: str, key: st
         If no id can be read from a column of this type.
     """
     dtype, column = raw.schema[name], pl.col(name)
+    if wanted == "auto" and key.endswith(".item"):
+        _refuse_decimals(raw, name, head, key)
     if isinstance(dtype, pl.Categorical | pl.Enum | pl.Decimal):
         column, head, dtype = column.cast(pl.String), head.cast(pl.String), pl.String()
     if dtype == pl.String:
@@ -66,6 +68,20 @@ def id_expression(raw: RawFile, name: str, head: pl.Series, wanted: str, key: st
             return pl.Int64(), given, pl.when(given).then(whole)
         return pl.String(), given, pl.when(given).then(pl.coalesce(whole.cast(pl.String), column.cast(pl.String)))
     raise DataError(f"{raw.path}: column {name!r} is of type {dtype}, which is no id; map {key} to integers or texts")
+
+
+def _refuse_decimals(raw: RawFile, name: str, head: pl.Series, key: str) -> None:
+    """Items such as 12.5 are prices or shares; whole numbers may be ids, since integers with gaps often come as floats."""
+    if not raw.inferred[name].is_float():
+        return
+    numbers = head.cast(pl.Float64, strict=False).drop_nulls().drop_nans()
+    broken = numbers.filter(numbers % 1 != 0)
+    if len(broken):
+        types = key.replace(".columns.", ".id_types.")
+        raise DataError(
+            f"{raw.path}: column {name!r} holds numbers with decimals, such as {broken[0]}, which are no ids; correct {key}, or set "
+            f"{types} to string if these are the ids"
+        )
 
 
 def whole_number(text: pl.Expr, wanted: str) -> pl.Expr:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from recsys.checks.finding import enforce
 from recsys.errors import DataError
-from recsys.events.contract import EARLIEST, EVENT_COLUMNS, OPTIONAL_COLUMNS, REASONS, TIMESTAMP, sort_out
+from recsys.events.contract import EARLIEST, EVENT_COLUMNS, FIELDS, OPTIONAL_COLUMNS, REASONS, TIMESTAMP, sort_out
 from recsys.events.ids import filled, id_expression
 from recsys.events.quality import Quality
 from recsys.events.sources.files import HEAD_ROWS, LINE, ROW, SURPLUS, RawFile, column_name, open_raw, reading
@@ -100,12 +100,13 @@ def ingest(path: Path, layout: FilesSource, checks: Checks, events: Path, quaran
             kept = kept.select(columns)
             if kept.height:
                 events_writer.write_table(kept.to_arrow().cast(events_writer.schema))
-            unknown = None
+            unknown, refused = None, refused.with_columns(field=pl.lit(None, pl.String))
             if refused.height:
                 reason = pl.col("rule").replace_strict(REASONS, return_dtype=pl.String).alias("reason")
                 lines = refused.join(wanted.select("row", *raw_names), on="row", how="left", maintain_order="left")
                 if event_field is not None:
                     unknown = lines.filter(pl.col("rule") == "event_is_known")[event_field]
+                refused = lines.select("row", "rule", _field_at_fault(mapped).alias("field"))
                 lines = lines.select("row", reason, *(pl.col(old).alias(new) for old, new in zip(raw_names, quarantine_names, strict=True)))
                 quarantine_writer.write_table(lines.to_arrow().cast(quarantine_writer.schema))
             counts.add(rows=batch.height, left_out=batch.height - wanted.height, kept=kept, refused=refused, unknown=unknown)
@@ -131,6 +132,15 @@ def _raw_fields(raw: RawFile, mapped: list[str], predicate_columns: list[str]) -
     """The file's own fields as text, named so that they do not meet the contract's."""
     names = list(dict.fromkeys([*mapped, *predicate_columns, *([LINE] if raw.format == "jsonl" else [])]))
     return [_as_text(name, raw.schema.get(name, pl.String())).alias(f"raw:{name}") for name in names]
+
+
+def _field_at_fault(mapped: dict[str, str | int]) -> pl.Expr:
+    """The text of the field that a refused row's rule is about; null where it is about none."""
+    fault = pl.lit(None, pl.String)
+    for rule, field in FIELDS.items():
+        if field in mapped:
+            fault = pl.when(pl.col("rule") == rule).then(f"raw:{column_name(mapped[field])}").otherwise(fault)
+    return fault
 
 
 def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:

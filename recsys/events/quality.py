@@ -13,6 +13,8 @@ from recsys.settings.checks import Checks
 
 NAMES_KEPT = 1_000
 """Different unknown events that are counted by name; a column that holds no events at all must not fill the memory."""
+FIELD_SHOWN = 80
+"""Characters of a refused field that are shown."""
 NAMES_SHOWN = 20
 """Unknown events in the quality file, the most frequent first."""
 
@@ -28,6 +30,7 @@ class Quality:
     events: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     examples: dict[str, int] = field(default_factory=dict)
+    fields: dict[str, str] = field(default_factory=dict)
     event_counts: dict[str, int] = field(default_factory=dict)
     unknown_events: dict[str, int] = field(default_factory=dict)
     latest_believed: dt.datetime | None = None
@@ -36,13 +39,16 @@ class Quality:
     _hashes: list[np.ndarray] = field(default_factory=list)
 
     def add(self, rows: int, left_out: int, kept: pl.DataFrame, refused: pl.DataFrame, unknown: pl.Series | None = None) -> None:
-        """Count a batch: `kept` in the events' columns, `refused` with `row` and `rule`, `unknown` the texts of events not in the map."""
+        """Count a batch: `kept` in the events' columns, `refused` with `row`, `rule` and, where one field is at fault, its text in
+        `field`; `unknown` the texts of events not in the map."""
         self.rows += rows
         self.left_out += left_out
         self.events += kept.height
-        for rule, count, row in refused.group_by("rule").agg(pl.len(), pl.col("row").min().alias("first")).iter_rows():
+        for rule, count, row, text in refused.group_by("rule").agg(pl.len(), pl.col("row", "field").sort_by("row").first()).iter_rows():
             self.refused[rule] = self.refused.get(rule, 0) + count
-            self.examples[rule] = min(self.examples.get(rule, row), row)
+            if rule not in self.examples and text is not None:
+                self.fields[rule] = text[:FIELD_SHOWN]
+            self.examples.setdefault(rule, row)
         if unknown is not None:
             for event, count in sorted(unknown.value_counts().iter_rows(), key=lambda pair: (-pair[1], pair[0])):
                 if event in self.unknown_events or len(self.unknown_events) < NAMES_KEPT:
@@ -76,6 +82,7 @@ class Quality:
             "left_out_by_where": self.left_out,
             "quarantined": {REASONS[rule]: self.refused[rule] for rule in REASONS if rule in self.refused},
             "first_refused_rows": {REASONS[rule]: self.examples[rule] for rule in REASONS if rule in self.examples},
+            "first_refused_fields": {REASONS[rule]: self.fields[rule] for rule in REASONS if rule in self.fields},
             "unknown_events": dict(unknown[:NAMES_SHOWN]),
             # The file's date, which a copy of the file may not share, stands here only where it mattered.
             "latest_believed": _iso(self.latest_believed) if future else None,

@@ -1,17 +1,31 @@
 """Times in a log, whatever they are written as, to milliseconds UTC."""
 
+import datetime as dt
 from pathlib import Path
 
 import polars as pl
 
 from recsys.errors import DataError
-from recsys.events.contract import TIMESTAMP
+from recsys.events.contract import EARLIEST, LATEST, TIMESTAMP
 from recsys.settings.layout import Timestamps
 
 # Milliseconds of one unit, as multiplier and divisor, so that whole numbers stay exact.
 _UNITS = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
 _FARTHEST_MS = 2**53
 _ISO_LAYOUTS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y%m%dT%H%M%S")
+
+
+def believable_unit(text: str) -> tuple[str, str] | None:
+    """The unit in which a number is a believable time, and the day it then is; None for what is no number or no time in any unit."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    for unit, (factor, divisor) in _UNITS.items():
+        milliseconds = number * factor / divisor
+        if EARLIEST.timestamp() * 1000 <= milliseconds < LATEST.timestamp() * 1000:
+            return unit, f"{dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC):%Y-%m-%d}"
+    return None
 
 
 def timestamp_expression(

@@ -477,7 +477,7 @@ class TestUnreadableFiles:
 
     def test_bytes_that_are_no_utf8(self, read):
         for content, name in ((CSV.encode() + b"1,2,\xff\xfe\n", "log.csv"), (JSONL.encode() + b'{"item": "\xff"}\n', "log.jsonl")):
-            with pytest.raises(DataError, match=f"{name} cannot be read as .*: it holds bytes that are no UTF-8; convert it"):
+            with pytest.raises(DataError, match=f"{name} cannot be read as .*: line [45] holds .* no UTF-8; save the file as UTF-8"):
                 read(content, name)
 
     def test_a_quotation_mark_that_is_never_closed(self, read):
@@ -519,7 +519,7 @@ class TestCheck:
         text = str(caught.value)
         assert "log.csv: 3 of 10 rows (30.0%) were refused" in text
         assert "checks.quarantined.threshold allows (20.0%)" in text
-        assert "the item is missing (2 times, first in row 8): check source.columns.item" in text
+        assert "the item is missing (2 times, first in row 8): check source.columns.item, and that no row breaks off early" in text
         assert list((tmp_path / "out").iterdir()) == []
 
     def test_as_many_as_allowed_are_fine(self, read, capsys):
@@ -533,7 +533,9 @@ class TestCheck:
         assert "warning: " in capsys.readouterr().err
 
     def test_a_wrong_unit_is_suspected(self, read):
-        with pytest.raises(DataError, match=r"before 1995-01-01 \(a wrong unit\?\).*check source\.timestamps\.unit"):
+        with pytest.raises(
+            DataError, match=r"before 1995-01-01 \(a wrong unit\?\).*set source\.timestamps\.unit to 's', which makes it 20"
+        ):
             read(f"visitor,time,item\n1,{MS // 1000},5\n", checks=Checks(), timestamps={"unit": "ms"})
 
     def test_the_summary_is_complete_and_names_no_folder(self, read, tmp_path):
@@ -546,6 +548,7 @@ class TestCheck:
             "left_out_by_where": 0,
             "quarantined": {},
             "first_refused_rows": {},
+            "first_refused_fields": {},
             "unknown_events": {},
             "latest_believed": None,
             "duplicates": 0,

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from recsys.errors import ConfigurationError, DataError
+from recsys.events.sources.damage import WHAT, refuse_other_formats, require_columns, why_unreadable
 from recsys.settings.layout import Layout
 
 ROW = "__row"
@@ -17,7 +18,6 @@ HEAD_ROWS = 10_000
 """Rows that types are inferred from."""
 
 _FORMATS = {"csv": "csv", "tsv": "tsv", "parquet": "parquet", "pq": "parquet", "jsonl": "jsonl", "ndjson": "jsonl"}
-_WHAT = {"csv": "CSV", "tsv": "TSV", "parquet": "Parquet", "jsonl": "JSON lines"}
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 
@@ -56,18 +56,7 @@ def reading(path: Path, kind: str, key: str = "source") -> Iterator[None]:
     except pl.exceptions.NoDataError:
         raise DataError(f"{path} is empty; remove it or fetch it again") from None
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path} cannot be read as {_WHAT[kind]}: {_explain(str(error), key)}") from None
-
-
-def _explain(message: str, key: str) -> str:
-    first = message.strip().splitlines()[0].rstrip(".:") if message.strip() else "no reason given"
-    if "utf-8" in first.lower() or "utf8" in first.lower():
-        return "it holds bytes that are no UTF-8; convert it to UTF-8"
-    if any(sign in first.lower() for sign in ("end of file", "out of specification", "corrupt", "deflate", "gzip")):
-        return f"it is cut off or damaged ({first}); fetch it again"
-    if "could not parse" in first:
-        return "a quotation mark is opened and never closed; correct the file's quoting"
-    return f"{first}; check {key}.format and {key}.separator"
+        raise DataError(f"{path} cannot be read as {WHAT[kind]}: {why_unreadable(path, kind, str(error), key)}") from None
 
 
 def open_raw(path: Path, source: Layout, needed: list[str | int], predicate_columns: list[str]) -> RawFile:
@@ -91,12 +80,15 @@ def open_raw(path: Path, source: Layout, needed: list[str | int], predicate_colu
     """
     kind = file_format(path, source)
     with reading(path, kind, source.key):
+        if path.is_dir():
+            raise DataError(f"{path} is a folder; name the files in it in {source.key}.paths, such as {path}/*")
         if not path.is_file():
             raise FileNotFoundError(path)
         if path.stat().st_size == 0:
             raise pl.exceptions.NoDataError
         if kind == "parquet":
             return _open_parquet(path, source, needed, predicate_columns)
+        refuse_other_formats(path, kind, source.key)
         if kind == "jsonl":
             return _open_json_lines(path, source, needed, predicate_columns)
         return _open_delimited(path, kind, source, needed, predicate_columns)
@@ -118,18 +110,14 @@ def file_format(path: Path, source: Layout) -> str:
     return _FORMATS[ending]
 
 
-def _require(path: Path, needed: list[str], known: list[str], hint: str) -> None:
-    for column in needed:
-        if column not in known:
-            shown = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
-            raise DataError(f"{path}: there is no column {column!r}; the file has {shown}; {hint}")
-
-
-def _check_columns(path: Path, source: Layout, needed: list[str | int], predicate_columns: list[str], known: list[str]) -> list[str]:
-    names = [column_name(column) for column in needed]
-    _require(path, names, known, f"correct {source.key}.columns")
-    _require(path, predicate_columns, known, f"correct {source.key}.where")
-    return list(dict.fromkeys([*names, *predicate_columns]))
+def _check_columns(
+    path: Path, source: Layout, needed: list[str | int], predicate_columns: list[str], known: list[str], separator: str | None = None
+) -> list[str]:
+    fields = {column_name(column): f".{field}" for field, column in source.columns if isinstance(column, str | int)}
+    names = {column_name(column): f"{source.key}.columns{fields.get(column_name(column), '')}" for column in needed}
+    names = dict.fromkeys(predicate_columns, f"{source.key}.where") | names
+    require_columns(path, names, known, separator, f"{source.key}.separator")
+    return list(dict.fromkeys([*map(column_name, needed), *predicate_columns]))
 
 
 def _no_rows(path: Path) -> DataError:
@@ -159,7 +147,7 @@ def _open_delimited(path: Path, kind: str, source: Layout, needed: list[str | in
     head = pl.scan_csv(path, infer_schema_length=HEAD_ROWS, **options).head(HEAD_ROWS).collect_schema()
     found = list(head)
     known = found if source.header else [f"column_{position}" for position in range(len(found))]
-    names = _check_columns(path, source, needed, predicate_columns, known)
+    names = _check_columns(path, source, needed, predicate_columns, known, options["separator"] if source.header else None)
     text = dict.fromkeys([*found, SURPLUS], pl.String)
     table = pl.scan_csv(path, schema=text, missing_columns="insert", row_index_name=ROW, row_index_offset=1, **options)
     if not source.header:
