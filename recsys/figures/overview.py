@@ -1,6 +1,6 @@
 """Figures of the data overview: when what happens, how long sessions are, which items are clicked, what the preparation removed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from recsys.figures.style import (
     DASHES,
     SHADES,
     bar_style,
+    empty,
     label,
     legend_above,
     logarithmic,
@@ -80,7 +81,11 @@ def events(traffic: Mapping[str, Any], funnel: Mapping[str, Any] | None) -> Figu
         axes["time"].plot(times, np.where(counts > 0, counts, np.nan), label=kind, **style)
     step = traffic["step"]
     label(axes["time"], f"Events by {step}", "time (UTC)", f"events (count a {step})")
-    logarithmic(axes["time"], "y")
+    if _far_apart(traffic["over_time"].values()):
+        logarithmic(axes["time"], "y")
+    else:
+        axes["time"].set_ylim(0, 1.1 * axes["time"].dataLim.ymax)
+        thousands(axes["time"], "y")
     time_axis(axes["time"])
     handles, _ = axes["time"].get_legend_handles_labels()
     legend_above(figure, [*handles, *_shade_held_out(axes["time"], traffic)])
@@ -88,7 +93,7 @@ def events(traffic: Mapping[str, Any], funnel: Mapping[str, Any] | None) -> Figu
         for place, members in enumerate(kinds.values()):
             share = _percent(sum(np.array(traffic[name][member]) for member in members))
             axes[name].plot(np.arange(len(share)), share, **(series_style(place) | {"markersize": 3.5}))
-        axes[name].set_ylim(bottom=0)
+        axes[name].set_ylim(0, 1.1 * axes[name].dataLim.ymax)
         whole_numbers(axes[name], "y", 5)
     if "by_hour" in daily:
         label(axes["by_hour"], "By hour of the day", "hour of the day (h, UTC)", "share of the type's events (%)")
@@ -129,16 +134,19 @@ def _draw_funnel(axes: Axes, funnel: Mapping[str, Any]) -> None:
 
 def sessions(lengths: Mapping[str, Any], pauses: Mapping[str, Any] | None) -> Figure:
     """Session lengths, and the pauses between events with the gap that cuts them."""
+    if pauses is not None and not any(pauses["histogram_seconds"]["counts"]):
+        pauses = None
     figure, axes = plots(1 if pauses is None else 2, height=3.0 if pauses is None else 5.8)
     length, number = np.array(lengths["lengths"]), np.array(lengths["sessions_of_length"])
     axes[0].plot(length, number, linestyle="none", marker="o", markersize=3.5, color=COLOURS[0])
+    axes[0].set(xlim=(0.8, 1.3 * max(10, length.max())), ylim=(0.7, 1.6 * max(10, number.max())))
     logarithmic(axes[0], "x", "y")
     label(axes[0], f"Session lengths ({lengths['sessions']:,} sessions)", "session length (clicks)", "sessions (count)")
     spread = lengths["spread"]
     for place, (name, told) in enumerate((("median", "median"), ("mean", "mean"), ("p95", "95 % are no longer than"))):
         number = f"{spread[name]:,.2f}" if name == "mean" else f"{spread[name]:,.0f}"
         axes[0].axvline(spread[name], color=COLOURS[1 + place], linestyle=DASHES[1 + place], linewidth=1.2, label=f"{told} {number}")
-    axes[0].legend(loc="upper right")
+    axes[0].legend(loc="best")
     if pauses is not None:
         _draw_pauses(axes[1], pauses)
     return figure
@@ -146,23 +154,22 @@ def sessions(lengths: Mapping[str, Any], pauses: Mapping[str, Any] | None) -> Fi
 
 def _draw_pauses(axes: Axes, pauses: Mapping[str, Any]) -> None:
     histogram = pauses["histogram_seconds"]
-    edges, share = np.array(histogram["edges"]), 100 * np.array(histogram["counts"]) / pauses["pauses"]
+    edges, counts = np.array(histogram["edges"]), np.array(histogram["counts"])
+    axes.bar(edges[:-1], _percent(counts), np.diff(edges), align="edge", **bar_style(0))
     axes.set_xscale("log")
-    below = 100 * histogram["smaller"] / pauses["pauses"]
-    if below:
-        # What is shorter than a second has no place on a logarithmic axis and gets a bar of its own, before it.
-        axes.bar(edges[0] * 0.42, below, edges[0] * 0.3, label=f"under 1 s: {below:.1f} % of pauses", **bar_style(2))
-    axes.bar(edges[:-1], share, np.diff(edges), align="edge", **bar_style(0))
+    if histogram["smaller"]:
+        # What is shorter has no place on a logarithmic axis, and in logs of baskets would leave no room for the rest.
+        axes.plot([], [], linestyle="none", label=f"not shown: {100 * histogram['smaller'] / pauses['pauses']:.1f} % of all are under 1 s")
     ticks = {place: text for place, text in _DURATIONS.items() if place <= edges[-1]}
     axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: ticks.get(round(value), "")))
-    label(axes, f"Pauses between the events of a {pauses['of']}", "pause (time, logarithmic)", "share of pauses (%)")
-    axes.set_ylim(0, 1.1 * max(share.max(initial=0), below))
+    label(axes, f"Pauses between the events of a {pauses['of']}", "pause (time, logarithmic)", "share of pauses from 1 s on (%)")
+    axes.set_ylim(0, 1.1 * max(1.0, _percent(counts).max(initial=0)))
     if pauses["gap_seconds"] is not None:
         cut = 100 * pauses["longer_than_gap_share"]
-        text = f"gap {_duration(pauses['gap_seconds'])}: {cut:.1f} % of pauses are longer"
-        axes.axvline(max(pauses["gap_seconds"], edges[0] * 0.3), color=COLOURS[1], linestyle="--", linewidth=1.4, label=text)
+        text = f"gap {_duration(pauses['gap_seconds'])}: {cut:.1f} % of all pauses are longer"
+        axes.axvline(max(pauses["gap_seconds"], edges[0]), color=COLOURS[1], linestyle="--", linewidth=1.4, label=text)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="best")
 
@@ -170,15 +177,17 @@ def _draw_pauses(axes: Axes, pauses: Mapping[str, Any]) -> None:
 def repeats(repeated: Mapping[str, Any], returning: Mapping[str, Any] | None) -> Figure:
     """Clicks on items clicked before in the session, by place; and how many sessions visitors have."""
     figure, axes = plots(1, 1 if returning is None else 2, height=3.2)
-    share = 100 * np.array(repeated["share_at_position"])
-    axes[0].plot(repeated["position"], share, **(series_style(0) | {"markersize": 4}))
-    title = "Clicked before in the session" if returning is not None else "Clicks on an item clicked before in the session"
-    label(axes[0], title, "place of the click in the session (number)", "share of clicks (%)")
-    axes[0].set_ylim(0, max(1.0, share.max(initial=0) * 1.15))
-    whole_numbers(axes[0], "x")
-    overall = 100 * repeated["share_of_clicks"]
-    axes[0].axhline(overall, color=COLOURS[1], linestyle="--", linewidth=1.1, label=f"all clicks: {overall:.1f} %")
-    axes[0].legend(loc="upper left")
+    if repeated["position"]:
+        share = 100 * np.array(repeated["share_at_position"])
+        axes[0].plot(repeated["position"], share, **(series_style(0) | {"markersize": 4}))
+        axes[0].set_ylim(0, max(1.0, share.max() * 1.2))
+        whole_numbers(axes[0], "x")
+        overall = 100 * repeated["share_of_clicks"]
+        axes[0].axhline(overall, color=COLOURS[1], linestyle="--", linewidth=1.1, label=f"all clicks: {overall:.1f} %")
+        axes[0].legend(loc="upper left")
+        label(axes[0], "Clicked before in the session", "place of the click in the session (number)", "share of clicks (%)")
+    else:
+        empty(axes[0], "Too few sessions to show\nwhich clicks are repeated.")
     if returning is not None:
         places = np.arange(len(returning["groups"]))
         for place, (name, series) in enumerate((("visitors", "visitors_share"), ("their sessions", "sessions_share"))):
@@ -197,7 +206,7 @@ def popularity(popular: Mapping[str, Any], sparse: Mapping[str, Any]) -> Figure:
     figure, axes = panels([["rank", "share"], ["sparsity", "sparsity"]], height=5.8)
     rank, clicks = np.array(popular["rank"]), np.array(popular["clicks_at_rank"])
     axes["rank"].plot(rank, clicks, color=COLOURS[0])
-    logarithmic(axes["rank"], "x", "y")
+    logarithmic(axes["rank"], "x", "y", most=5)
     label(axes["rank"], "Clicks by rank", "rank of the item (number)", "clicks (count)")
     share = 100 * np.array(popular["share_of_clicks_to_rank"])
     axes["share"].plot(100 * np.concatenate([[0], rank]) / popular["items_clicked"], np.concatenate([[0], share]), color=COLOURS[0])
@@ -231,7 +240,7 @@ def items(traffic: Mapping[str, Any], arrivals: Sequence[int], categories: Mappi
     axes[0].set_ylim(0.5, 2 * max(1, counts.max()))
     logarithmic(axes[0], "y")
     none = int((counts == 0).sum())
-    title = f"New items by {traffic['step']}" + (f" ({none} without any)" if none else "")
+    title = f"New items by {traffic['step']}" + (f" ({none:,} {traffic['step']}s without any)" if none else "")
     label(axes[0], title, "time (UTC)", f"items seen first (count a {traffic['step']})")
     time_axis(axes[0])
     legend_above(figure, [bars, *_shade_held_out(axes[0], traffic)])
@@ -291,15 +300,18 @@ def _markers(counts: np.ndarray) -> dict[str, Any]:
 
 def _shade_held_out(axes: Axes, traffic: Mapping[str, Any]) -> list[Patch]:
     """Shade where validation and test lie, and give what the legend says of it."""
-    cuts, last = traffic["cuts"], traffic["last"]
-    spans = {"validation": (cuts["valid"], cuts["test"] or last), "test": (cuts["test"], last)}
     handles = []
     axes.set_xlim(*axes.get_xlim())
-    for (name, span), shade, hatch in zip(spans.items(), SHADES, ("", "//"), strict=True):
-        if span[0] is not None:
-            axes.axvspan(*_times(span), facecolor=shade, edgecolor="white", hatch=hatch, linewidth=0, zorder=0)
-            handles.append(Patch(facecolor=shade, edgecolor="white", hatch=hatch, label=name))
+    for (name, span), shade, hatch in zip(traffic["spans"].items(), SHADES, ("", "//"), strict=True):
+        axes.axvspan(*_times(span), facecolor=shade, edgecolor="white", hatch=hatch, linewidth=0, zorder=0)
+        handles.append(Patch(facecolor=shade, edgecolor="white", hatch=hatch, label=name))
     return handles
+
+
+def _far_apart(series: Iterable[Sequence[int]]) -> bool:
+    """Whether the counts are so different that the small ones would not be seen on an even axis."""
+    counts = np.concatenate([np.asarray(held) for held in series])
+    return bool(counts.max() > 10 * counts[counts > 0].min())
 
 
 def _percent(counts: Sequence[int]) -> np.ndarray:

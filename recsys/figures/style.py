@@ -49,7 +49,9 @@ _STYLE = {
     "grid.color": "#DDDDDD",
     "grid.linewidth": 0.6,
     "hatch.linewidth": 0.6,
-    "legend.frameon": False,
+    "legend.edgecolor": "none",
+    "legend.fancybox": False,
+    "legend.framealpha": 0.85,
     "legend.fontsize": 8,
     "lines.linewidth": 1.6,
     "lines.markersize": 5,
@@ -129,13 +131,13 @@ def whole_numbers(axes: Axes, name: str, most: int = 8) -> None:
     getattr(axes, f"{name}axis").set_major_locator(MaxNLocator(most, integer=True))
 
 
-def logarithmic(axes: Axes, *which: str) -> None:
-    """Logarithmic axes `x` and/or `y` with plain numbers; to be called when the data are drawn, since a short axis gets more ticks."""
+def logarithmic(axes: Axes, *which: str, most: int = 8) -> None:
+    """Logarithmic axes `x` and/or `y` with about `most` plain numbers; called when the data are drawn, since short axes get more ticks."""
     for name in which:
         getattr(axes, f"set_{name}scale")("log")
         axis = getattr(axes, f"{name}axis")
         low, high = getattr(axes, f"get_{name}lim")()
-        axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0) if high < 100 * low else (1.0,), numticks=8))
+        axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,), numticks=most))
         axis.set_minor_formatter(NullFormatter())
         thousands(axes, name)
 
@@ -155,9 +157,11 @@ def shorten(text: str, most: int = 28) -> str:
     return f"{text[: most - 1 - tail]}…{text[-tail:]}"
 
 
-def legend_above(figure: Figure, handles: Sequence, columns: int = 5) -> None:
-    """One legend for all plots of a figure, over them."""
-    figure.legend(handles=list(handles), loc="outside upper right", ncols=min(columns, max(1, len(handles))))
+def legend_above(figure: Figure, handles: Sequence) -> None:
+    """One legend for all plots of a figure, over them, in as many columns as its texts have room for."""
+    longest = max((len(handle.get_label()) for handle in handles), default=0)
+    columns = max(1, min(6, len(handles), 95 // (longest + 8)))
+    figure.legend(handles=list(handles), loc="outside upper right", ncols=columns)
 
 
 def empty(axes: Axes, text: str) -> None:
@@ -166,6 +170,7 @@ def empty(axes: Axes, text: str) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)
+    axes.spines[:].set_visible(False)
     axes.set_gid("empty")
 
 

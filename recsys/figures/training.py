@@ -61,7 +61,7 @@ def curves(runs: Sequence[Curve], refit: Curve | None, metric: str) -> Figure:
     if watched:
         label(axes["metric"], f"Validation {metric}", "epoch (number)", f"{metric} (share)")
         whole_numbers(axes["metric"], "x")
-    legend_above(figure, _legend(runs, refit, styles, grey, bool(watched)), columns=3)
+    legend_above(figure, _legend(runs, refit, styles, grey, bool(watched)))
     return figure
 
 

@@ -68,8 +68,7 @@ def overview(files: Prepared, gap: int) -> dict[str, Any]:
     exclusions = pl.scan_parquet(files.exclusions) if files.exclusions is not None else None
     log = Log.of_parts(files.parts, files.test_parts, exclusions)
     catalogue = pl.read_parquet(files.catalogue)
-    found, timeline = traffic(log, names)
-    found["cuts"] = summary["cut_times"]
+    found, timeline = traffic(log, names, summary["cut_times"])
     own_gap = None if log.has_sessions else gap
     ordered = log.in_order(names)
     pause = pauses(ordered, own_gap)

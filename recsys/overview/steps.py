@@ -69,7 +69,7 @@ def _window(window: str, held_out: str, number: int, counts: Mapping[str, Any]) 
     kept, rare = counts["train"]["clicks"], counts["train_clicks_on_items_left_out"]
     removed += [
         ("test sessions" if held_out == "test" else "validation sessions", counts[held_out]["clicks"]),
-        ("after the cut, in sessions that cross it", left - counts[held_out]["clicks"] - kept),
+        ("after the cut, in crossing sessions", left - counts[held_out]["clicks"] - kept),
         ("items with too few clicks", rare),
         ("sessions that are too short", kept - rare - counts["train_filtered"]["clicks"]),
     ]

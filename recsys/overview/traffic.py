@@ -1,5 +1,6 @@
 """When which events happen: over time, by hour of the day and by day of the week."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from recsys.overview.timeline import DAY, HOUR, WIDTHS, Timeline
 from recsys.sessions.split import iso
 
 
-def traffic(log: Log, names: list[str]) -> tuple[dict[str, Any], Timeline]:
+def traffic(log: Log, names: list[str], cuts: Mapping[str, str | None]) -> tuple[dict[str, Any], Timeline]:
     """Events by type, over time and by hour of the day and day of the week (UTC), and the steps of time.
 
     A log that lasts less than a day has no hours of the day, one of less than a week no days of the week: they are then None.
@@ -20,8 +21,13 @@ def traffic(log: Log, names: list[str]) -> tuple[dict[str, Any], Timeline]:
     log
     names
         Event types in the order in which they are shown; those without an event are left out.
+    cuts
+        When the sessions of `valid` and `test` begin (ISO 8601); `test` is None where the test log is a separate one.
     """
-    first, last = log.events.select(pl.col("time").min(), last=pl.col("time").max()).collect(engine="streaming").row(0)
+    ends = log.events.group_by("held_out").agg(pl.col("time").min().alias("first"), pl.col("time").max().alias("last"))
+    ends = {held_out: (begin, end) for held_out, begin, end in ends.collect(engine="streaming").iter_rows()}
+    first, last = min(begin for begin, _ in ends.values()), max(end for _, end in ends.values())
+    test = [iso(time) for time in ends[True]] if True in ends else [cuts["test"], iso(last)]
     timeline = Timeline.between(first, last)
     fine = min(WIDTHS[timeline.step], HOUR)
     slots = log.events.group_by(pl.col("time").floordiv(fine).alias("slot"), "event").agg(pl.len().alias("events"))
@@ -39,6 +45,7 @@ def traffic(log: Log, names: list[str]) -> tuple[dict[str, Any], Timeline]:
     found = {
         "first": iso(first),
         "last": iso(last),
+        "spans": {"validation": [cuts["valid"], iso(ends[False][1]) if True in ends else cuts["test"]], "test": test},
         "span_days": round((last - first) / DAY, 6),
         "events": total,
         "step": timeline.step,
