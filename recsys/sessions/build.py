@@ -10,6 +10,7 @@ import rust_sessionizer
 from recsys.errors import DataError
 from recsys.events.parts import describe_part, id_types
 from recsys.sessions.split import cut_points, iso
+from recsys.settings.base import format_duration
 from recsys.settings.sessions import SessionSettings, SplitSettings
 from recsys.settings.source import EVENT_TYPES
 
@@ -63,10 +64,10 @@ def read_events(paths: list[Path], exclusions: dict[Path, pl.DataFrame] | None =
         frames.append(frame.with_columns(pl.col(column).cast(dtype) for column, dtype in types.items()))
     events = pl.concat(frames, how="vertical_relaxed")
     if not events.height:
-        told = "the .quality.json files beside them count what was refused and what source.where left out"
+        told = "the .quality.json of each part counts the rows that were refused and those that source.where left out"
         if exclusions:
             told += ", and quality/checks.json tells what checks removed"
-        raise DataError(f"the log holds no event that could be read ({len(paths)} parts); {told}")
+        raise DataError(f"the log holds no event ({len(paths)} {'part was' if len(paths) == 1 else 'parts were'} read); {told}")
     return events
 
 
@@ -118,7 +119,7 @@ def build_sessions(
     if settings.clicks is not None:
         unknown = sorted(set(settings.clicks) - set(names))
         if unknown:
-            raise DataError(f"sessions.clicks names {unknown[0]!r}, which the log does not hold; it holds {', '.join(names)}")
+            raise DataError(f"sessions.clicks names {unknown[0]!r}, which the log does not hold; it holds {_held(events)}")
         events = events.with_columns(pl.col("event").is_in(settings.clicks).alias("click"))
 
     logs = [_sessionize(events.filter(~pl.col("held_out")), settings, threads).with_columns(held_out=pl.lit(False))]
@@ -128,7 +129,8 @@ def build_sessions(
     sessions = sessions.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("session_id")).select(SESSION_COLUMNS)
     own = sessions.filter(~pl.col("held_out"))
     if not own.height:
-        raise DataError(f"no event is a click: sessions.clicks is {settings.clicks}, and the log holds {', '.join(names)}")
+        raise DataError(f"no event is a click: sessions.clicks is {settings.clicks}, and the log holds {_held(events)}; correct the key")
+    _refuse_unteachable(own, settings, sessionized=log["session"].null_count() < log.height, separate_test=bool(test_parts))
     starts = own["start"].cast(pl.Int64).to_numpy()
     last = int(own["times"].list.last().cast(pl.Int64).max())
     cuts = cut_points(starts, last, split, separate_test=bool(test_parts))
@@ -152,10 +154,42 @@ def build_sessions(
     return sessions, catalogue, summary
 
 
+def _held(events: pl.DataFrame) -> str:
+    """The event types that are there."""
+    return ", ".join(sorted(events["event"].unique()))
+
+
 def _by_check(removed: dict[Path, pl.DataFrame]) -> dict[str, int]:
     """How many events each check removed."""
     checks = pl.concat([rows["check"] for rows in removed.values()]) if removed else pl.Series(dtype=pl.String)
     return dict(sorted(checks.value_counts().iter_rows()))
+
+
+def _refuse_unteachable(sessions: pl.DataFrame, settings: SessionSettings, sessionized: bool, separate_test: bool) -> None:
+    """Stop where no cut in time leaves something to learn and something to predict.
+
+    Raises
+    ------
+    DataError
+        If there are too few sessions, all start at once, or all are of one click.
+    """
+    column = "source.columns.session" if sessionized else "source.columns.visitor"
+    needed = 2 if separate_test else 3
+    if sessions.height < needed:
+        parts = "training and validation" if separate_test else "training, validation and test"
+        told = "a single session" if sessions.height == 1 else f"only {sessions.height} sessions"
+        raise DataError(f"the log holds {told}, but {parts} need one each at least; take a longer log, or check {column}")
+    if sessions["start"].n_unique() == 1:
+        when = iso(int(sessions["start"].cast(pl.Int64)[0]))
+        raise DataError(
+            f"all {sessions.height:,} sessions start at the same time ({when}), so that they cannot be cut in time; check "
+            "source.columns.timestamp and source.timestamps"
+        )
+    if (sessions["items"].list.len() == 1).all():
+        why = f"check {column}: its values must come back from one click to the next"
+        if not sessionized:
+            why += f", or raise sessions.gap ({format_duration(settings.gap)})"
+        raise DataError(f"each of the {sessions.height:,} sessions has a single click, so that there is no next one to learn; {why}")
 
 
 def _sessionize(events: pl.DataFrame, settings: SessionSettings, threads: int | None) -> pl.DataFrame:

@@ -51,8 +51,9 @@ def encode_window(
     counts["train_filtered"] = _count(train)
     if not train.height:
         raise DataError(
-            f"no session of the {window} window's training part is left after the filters (filter.min_support {filters.min_support}, "
-            f"filter.min_session_length {filters.min_session_length}); lower them or take a longer log"
+            f"no session is left to train on in the {window} window: of {counts['train']['sessions']:,} sessions with "
+            f"{counts['train']['clicks']:,} clicks none passes filter.min_support {filters.min_support} and filter.min_session_length "
+            f"{filters.min_session_length}; lower them, or take a longer log"
         )
 
     support = np.bincount(_codes(train), minlength=catalogue.height)
@@ -68,7 +69,7 @@ def encode_window(
     held_out = held_out.filter(pl.col("items").list.len() >= 2)
     if not held_out.height:
         raise DataError(
-            f"the {WINDOWS[window]} part holds no session with two clicks on items known to training; "
+            f"the {'validation' if window == 'select' else 'test'} part holds no session with two clicks on items known to training; "
             f"choose a larger split.{WINDOWS[window]} or lower filter.min_support"
         )
     counts["items"] = items.height

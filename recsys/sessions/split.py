@@ -33,15 +33,14 @@ def _cut(key: str, size: int | float, starts: np.ndarray, end: int, total: int) 
     if isinstance(size, float):
         held_out = max(1, round(size * total))
         cut = int(starts[-held_out]) if held_out < len(starts) else int(starts[0])
-        span = f"{total} sessions"
+        span = f"{len(starts):,} sessions"
     else:
         cut = end - size
         span = format_span(int(starts[0]), end)
     if cut <= starts[0]:
         shown = size if isinstance(size, float) else format_duration(size)
-        raise ConfigurationError(
-            f"{key} is {shown}, but what is left of the log ({span}) holds no session before it; choose a smaller {key}"
-        )
+        log = "the log" if key == "split.test" else "the log before the test part"
+        raise ConfigurationError(f"{key} is {shown}, but {log} has only {span}, and no session is left before it; choose a smaller {key}")
     if cut > starts[-1]:
         raise ConfigurationError(f"{key} is {format_duration(int(size))}, and no session starts in it; choose a larger {key}")
     return cut
