@@ -13,16 +13,20 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
 from recsys.cli.application import COMMANDS, application
-from recsys.config import load_configuration
+from recsys.config import json_schema, load_configuration
 from recsys.errors import RecsysError
 from recsys.events.ingest import ingest
+from recsys.settings.base import Duration
+from recsys.settings.layout import Paths
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from reference import slug  # noqa: E402
+from reference import page as reference_page  # noqa: E402
+from reference import slug, words  # noqa: E402
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "rust_sessionizer" / "README.md", *(ROOT / "docs").rglob("*.md")])
 GUIDES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "howto").glob("*.md"))]
@@ -64,6 +68,36 @@ def test_every_link_leads_somewhere(page):
         if not there.exists() or (anchor and there.suffix == ".md" and anchor not in anchors(there)):
             wrong.append(target)
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"type": "integer", "minimum": 1, "maximum": 65535}, "a whole number, 1 to 65,535"),
+        ({"type": "number", "exclusiveMinimum": 0}, "a number, more than 0"),
+        ({"enum": ["warn", "stop"], "type": "string"}, "one of `warn`, `stop`"),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}, "a text, or `null`"),
+        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, "a text or a whole number"),
+        ({"type": "array", "items": {"type": "string"}, "minItems": 1}, "a list of texts, 1 at least"),
+        ({"type": "object", "additionalProperties": {"type": "string"}}, "a mapping to texts"),
+        (TypeAdapter(Duration).json_schema(), "a duration"),
+        (TypeAdapter(Duration | None).json_schema(), "a duration, or `null`"),
+        (TypeAdapter(Paths).json_schema(), "a path or pattern, or a list of them"),
+    ],
+)
+def test_the_reference_says_types_in_words(schema, said):
+    assert words(schema) == said
+
+
+def test_the_reference_holds_every_key_with_a_meaning_and_every_anchor_once():
+    page = reference_page()
+    for definition in json_schema()["$defs"].values():
+        for key in definition["properties"]:
+            assert f"| `{key}` | " in page
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert [row for row in rows if row.rstrip(" |").count(" | ") < 3] == [], "a key without a meaning"
+    headings = [slug(heading) for heading in re.findall(r"(?m)^#+ (.*)$", page)]
+    assert len(set(headings)) == len(headings)
 
 
 def test_the_index_leads_to_every_page():
@@ -120,19 +154,21 @@ def test_every_command_and_option_exists(page):
     rules = set(
         re.findall(r"(?m)^ *(?:use rule \w+ as|rule) (\w+)", "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk")))
     )
-    for program, *words in commands(page):
-        options = [word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)]
-        shown = " ".join([program, *words])
+    for program, *arguments in commands(page):
+        options = [word.partition("=")[0] for word in arguments if re.match(r"--?[a-z]", word)]
+        shown = " ".join([program, *arguments])
         if program == "make":
-            wanted = {word for word in words if re.fullmatch(r"[a-z]+", word)}
+            wanted = {word for word in arguments if re.fullmatch(r"[a-z]+", word)}
             assert wanted <= goals, shown
         elif program == "snakemake":
             assert set(options) <= snakemake_options(), shown
-            assert words[:1] in ([], *([option] for option in words if option.startswith("-"))) or words[0] in rules | {"…"}, shown
-        elif words and words[0] in COMMANDS:
-            assert set(options) - {"--help"} <= recsys_options(words[0]), shown
+            assert arguments[:1] in ([], *([option] for option in arguments if option.startswith("-"))) or arguments[0] in rules | {"…"}, (
+                shown
+            )
+        elif arguments and arguments[0] in COMMANDS:
+            assert set(options) - {"--help"} <= recsys_options(arguments[0]), shown
         else:
-            assert words in (["--help"], ["STAGE", "…"], ["STAGE"]), shown
+            assert arguments in (["--help"], ["STAGE", "…"], ["STAGE"]), shown
 
 
 def samples(text: str) -> dict[str, str]:
@@ -259,7 +295,7 @@ def test_the_source_that_is_shown_can_be_named_and_is_verified_and_read(tmp_path
     shown = yaml.safe_load(blocks(page, "yaml")[0])
     program = f"""
 import json
-from recsys.config import load_configuration
+from recsys.config import json_schema, load_configuration
 from recsys.settings.checks import Checks
 source = load_configuration({shown!r}).source
 (file,) = source.raw_files()
