@@ -59,6 +59,7 @@ validate(
 STARTED = time.strftime("%Y-%m-%dT%H%M%S", time.gmtime())
 RUNS = CONFIGURATION.grid
 SECTIONS = CONFIGURATION.model_dump(mode="json")
+FETCHING = json.dumps(SECTIONS["source"], sort_keys=True)
 FAMILIES = tuple(sorted({run.model for run in RUNS.values()}))
 BASELINE_FAMILIES = {
     name: CONFIGURATION.runs[name].model for name in CONFIGURATION.baselines

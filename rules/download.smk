@@ -28,7 +28,8 @@ elif fetched_files(generated=False):
             for path in fetched_files(generated=False)
         ),
 
-    # A job a file, so that a further one fetches no other again; what was published does not change with the code that fetches it.
+    # A job a file, told outside `params` where it is fetched from: neither a further file, nor a mirror, nor the code that fetches changes
+    # what was published, so none of them fetches a file again.
     rule download_log:
         output:
             raw="results/raw/{raw}",
@@ -39,6 +40,6 @@ elif fetched_files(generated=False):
         conda:
             "../envs/download_log.yaml"
         params:
-            settings=settings(**SECTIONS["source"]),
+            work="results/work/download",
         shell:
-            "recsys download {output.raw:q} --settings {params.settings:q} > {log:q} 2>&1"
+            "recsys download {output.raw:q} --work {params.work:q} --settings {FETCHING:q} > {log:q} 2>&1"

@@ -85,7 +85,7 @@ def test_without_credentials_it_is_said_which_files_to_put_where(kaggle, tmp_pat
 
 def test_without_the_client_it_is_said_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "kaggle", None)
-    with pytest.raises(DownloadError, match=r"client, which cannot be imported \(.*kaggle.*\); install the group `download`.*or put events\.csv"):
+    with pytest.raises(DownloadError, match=r"cannot be imported \(.*kaggle.*\); install the group `download`.*or put events\.csv"):
         fetch_kaggle(ORIGIN, tmp_path / "events.csv", tmp_path / "work")
 
 
