@@ -26,7 +26,8 @@ def find_bots(log: EventLog, check: BotsCheck) -> tuple[Finding, pl.DataFrame]:
     if from_when.height:
         suspects = persons(log).select(*who, "timestamp", "part", "row").join(from_when.lazy(), on=who, how="inner", nulls_equal=True)
         rows = suspects.filter(pl.col("timestamp") >= pl.col("since")).select("part", "row").collect(engine="streaming")
-    top = busiest.head(EXAMPLES).iter_rows()
+    # Below the threshold only the busiest is known for sure, since the search stops at it.
+    top = busiest.head(max(1, min(EXAMPLES, from_when.height))).iter_rows()
     examples = [named(dict(zip(who, person, strict=True))) | {"events_in_an_hour": most} for *person, most in top]
     sentence = ""
     if figure > check.threshold:

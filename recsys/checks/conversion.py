@@ -15,18 +15,14 @@ def find_purchases_without_view(log: EventLog, check: ConversionOrderCheck) -> t
     nothing = pl.DataFrame(schema={"part": pl.Int32, "row": pl.Int64})
     key = [*log.who, "item_id"]
     table = persons(log)
-    first, views = (
-        table.select(pl.col("timestamp").min().alias("first"), (pl.col("event") == "view").sum().alias("views"))
-        .collect(engine="streaming")
-        .row(0)
-    )
-    if not views:
+    first = table.filter(pl.col("event") == "view").select(pl.col("timestamp").min()).collect(engine="streaming").item()
+    if first is None:
         return Finding("conversion_order", None, check.threshold, check.policy, not_judged="the log has no views"), nothing
     begin = first + dt.timedelta(milliseconds=check.history)
     bought = table.filter((pl.col("event") == "purchase") & (pl.col("timestamp") >= begin)).select(*key, "timestamp", "part", "row")
     purchases = bought.collect(engine="streaming")
     if not purchases.height:
-        reason = f"the log has no purchase later than {format_duration(check.history)} after its first event"
+        reason = f"the log has no purchase {format_duration(check.history)} after its first view or later"
         return Finding("conversion_order", None, check.threshold, check.policy, not_judged=reason), nothing
 
     pairs = purchases.lazy().select(key).unique()

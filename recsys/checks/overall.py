@@ -5,8 +5,8 @@ from typing import Any
 
 import polars as pl
 
-HOURS_UP_TO_DAYS = 3
-"""Parts that span no more than this many days are counted by the hour, longer ones by the day."""
+STEPS = ((6 * 3_600, "10m"), (3 * 86_400, "1h"), (float("inf"), "1d"))
+"""Seconds that a part spans at most, and the steps that its events are then counted by."""
 
 
 def overall(parts: list[dict[str, Any]], checks: dict[str, Any], windows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -53,9 +53,10 @@ def _added(counts) -> dict[str, int]:
 
 
 def events_over_time(path: Path) -> pl.DataFrame:
-    """Events of a part by type: `time` (the begin of the hour or the day, UTC), `event`, `events`, `step` (hour or day)."""
+    """Events of a part by type: `time` (the begin of a step, UTC), `event`, `events`, `step` (the same in each row)."""
     table = pl.scan_parquet(path, glob=False)
     first, last = table.select(pl.col("timestamp").min().alias("first"), pl.col("timestamp").max().alias("last")).collect().row(0)
-    step = "hour" if first is None or (last - first).total_seconds() <= HOURS_UP_TO_DAYS * 86_400 else "day"
-    counts = table.group_by(pl.col("timestamp").dt.truncate(f"1{step[0]}").alias("time"), "event").agg(pl.len().alias("events"))
+    span = 0 if first is None else (last - first).total_seconds()
+    step = next(step for most, step in STEPS if span <= most)
+    counts = table.group_by(pl.col("timestamp").dt.truncate(step).alias("time"), "event").agg(pl.len().alias("events"))
     return counts.with_columns(pl.lit(step).alias("step")).collect(engine="streaming").sort("time", "event")

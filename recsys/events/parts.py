@@ -65,7 +65,10 @@ def id_types(parts: list[PartFile]) -> dict[str, pl.DataType]:
     """
     types = {}
     for column in IDS:
-        found = {part.types[column]: part.path for part in parts if part.nulls[column] < part.rows}
+        found: dict[pl.DataType, Path] = {}
+        for part in parts:
+            if part.nulls[column] < part.rows:
+                found.setdefault(part.types[column], part.path)
         if len(found) > 1:
             key = column.removesuffix("_id")
             told = " and ".join(f"{dtype} in {path.name}" for dtype, path in found.items())

@@ -33,6 +33,10 @@ SERIES_SHOWN = 6
 """Event types with a line of their own; the others are one."""
 FURTHEST = 3.0
 """Multiple of a threshold at which a figure that lies further out is drawn."""
+STEP_NAMES = {"10m": "ten minutes", "1h": "hour", "1d": "day"}
+"""Steps of the time axis."""
+UNITS = {"volume": "times", "missing_days": "days", "bots": "events an hour"}
+"""Of the checks whose figure is no share."""
 PASSED = {"marker": "o", "color": COLOURS[0], "markersize": 8}
 FAILED = {"marker": "X", "color": COLOURS[1], "markersize": 10}
 NOT_JUDGED = {"marker": "|", "color": GREY, "markersize": 12}
@@ -46,7 +50,7 @@ def draw_part(counts: dict[str, Any], times: pl.DataFrame, path: Path) -> None:
     counts
         The part's quality file.
     times
-        `time` (the begin of an hour or a day), `event`, `events`; with the column `step` (`hour` or `day`).
+        `time` (the begin of a step), `event`, `events`, and `step` (such as `1h`).
     path
         SVG to write.
     """
@@ -69,12 +73,11 @@ def _rows(axes: Axes, counts: dict[str, Any]) -> None:
         bars.append((f"refused: {len(others)} other reasons", sum(number for _, number in others), COLOURS[1], "///"))
     names, numbers, colours, hatches = zip(*bars, strict=True)
     places = np.arange(len(bars))
-    axes.barh(places, numbers, facecolor="none", height=0.7)
     for place, number, colour, hatch in zip(places, numbers, colours, hatches, strict=True):
         axes.barh(place, number, facecolor=colour, hatch=hatch, edgecolor="white", linewidth=0.6, height=0.7)
         axes.annotate(f"{number:,}", (max(number, 1), place), xytext=(4, 0), textcoords="offset points", va="center")
     axes.set_yticks(places, [shorten(name, 44) for name in names])
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(bars), 3) - 0.5, -0.5)
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xlim(0, max(1, *numbers) * 6)
     axes.set_xticks([0, *(10**power for power in range(0, int(np.log10(max(1, *numbers))) + 1))])
@@ -92,17 +95,17 @@ def _events(axes: Axes, times: pl.DataFrame) -> None:
         empty(axes, "no event was kept")
         return
     step = times["step"][0]
-    label(axes, f"Events {'an' if step == 'hour' else 'a'} {step}", "time (UTC)", f"events (count per {step})")
+    label(axes, "Events over time", "time (UTC)", f"events (count per {STEP_NAMES[step]})")
     totals = times.group_by("event").agg(pl.col("events").sum()).sort("events", "event", descending=[True, False])["event"].to_list()
     own = totals if len(totals) <= SERIES_SHOWN else totals[: SERIES_SHOWN - 1]
     named = pl.when(pl.col("event").is_in(own)).then("event").otherwise(pl.lit("others"))
     grouped = times.with_columns(named.alias("event")).group_by("event", "time").agg(pl.col("events").sum())
-    whole = pl.datetime_range(times["time"].min(), times["time"].max(), f"1{step[0]}", eager=True, time_unit="ms", time_zone="UTC")
+    whole = pl.datetime_range(times["time"].min(), times["time"].max(), step, eager=True, time_unit="ms", time_zone="UTC")
     few = len(whole) <= 60
     for place, event in enumerate([*own, *(["others"] if len(own) < len(totals) else [])]):
         series = pl.DataFrame({"time": whole}).join(grouped.filter(pl.col("event") == event), on="time", how="left", maintain_order="left")
         style = series_style(place) | {"markersize": 3.5 if few else 0}
-        axes.plot(series["time"].to_numpy(), series["events"].fill_null(0).to_numpy(), label=shorten(event), **style)
+        axes.plot(series["time"].to_numpy(), series["events"].fill_null(0).to_numpy(), label=shorten(event, 14), **style)
     axes.set_ylim(bottom=0)
     thousands(axes, "y")
     time_axis(axes)
@@ -138,13 +141,13 @@ def draw_refused(parts: list[dict[str, Any]], threshold: float, path: Path) -> N
     if 100 * threshold <= 2 * most:
         axes.axvline(100 * threshold, color=COLOURS[-1], linestyle="--", linewidth=1.2)
         axes.annotate(
-            f" threshold {threshold:.3g}", (100 * threshold, 1), xycoords=("data", "axes fraction"), va="top", ha="left", fontsize=8
+            f" threshold {100 * threshold:g}%", (100 * threshold, 1), xycoords=("data", "axes fraction"), va="top", ha="left", fontsize=8
         )
     axes.set_xlim(0, max(most, 100 * threshold if 100 * threshold <= 2 * most else 0) * 1.15)
     axes.set_yticks(places, [shorten(part.name, 34) for part in found])
     axes.invert_yaxis()
     axes.grid(False, axis="y")
-    legend_above(figure, axes.get_legend_handles_labels()[0], columns=2)
+    legend_above(figure, axes.get_legend_handles_labels()[0])
     save(figure, path)
 
 
@@ -216,6 +219,7 @@ def _volume(axes: Axes, name: str, days: list[dict[str, Any]], factor: float) ->
         axes.plot(dates[outside], events[outside], linestyle="", label="fails", **FAILED)
     axes.set_yscale("log")
     low, high = axes.get_ylim()
+    high *= 1.3
     if (~there).any():
         axes.plot(dates[~there], np.full((~there).sum(), low), linestyle="", marker="^", color=COLOURS[1], label="no event", clip_on=False)
     axes.set_ylim(low, high)
@@ -278,4 +282,7 @@ def _told(finding: dict[str, Any]) -> str:
     """The figure, the threshold and the policy in a few words."""
     if finding["figure"] is None:
         return f"not judged ({finding['policy']})"
-    return f"{finding['figure']:,.4g} of {finding['threshold']:,g} ({finding['policy']})"
+    figure, threshold = finding["figure"], finding["threshold"]
+    if finding["check"] in UNITS:
+        return f"{figure:,.4g} of {threshold:,g} {UNITS[finding['check']]} ({finding['policy']})"
+    return f"{100 * figure:.3g}% of {100 * threshold:g}% ({finding['policy']})"

@@ -96,7 +96,7 @@ class ConversionOrderCheck(Section):
     policy: Literal["drop", "warn", "stop"] = "warn"
     """What happens above the threshold. `drop` removes such purchases, however few they are."""
     history: Duration = 86_400_000
-    """Purchases this soon after the log's first event are not judged: their views may lie before the log."""
+    """Purchases that come sooner after the log's first view are not judged: their own views may lie before the log."""
 
 
 class UnseenItemsCheck(Section):
