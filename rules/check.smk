@@ -41,18 +41,21 @@ rule draw_quality:
             "results/report/quality/checks.svg",
             caption="../report/quality_checks.rst",
             category="Quality",
+            subcategory="All parts",
             labels={"result": "all checks"},
         ),
         refused=report(
             "results/report/quality/refused.svg",
             caption="../report/quality_refused.rst",
             category="Quality",
+            subcategory="All parts",
             labels={"result": "refused rows by part"},
         ),
         volume=report(
             "results/report/quality/volume.svg",
             caption="../report/quality_volume.rst",
             category="Quality",
+            subcategory="All parts",
             labels={"result": "events a day"},
         ),
         parts=[
@@ -60,7 +63,7 @@ rule draw_quality:
                 f"results/report/quality/parts/{part}.svg",
                 caption="../report/quality_part.rst",
                 category="Quality",
-                subcategory="Parts",
+                subcategory="Each part",
                 labels={"result": part},
             )
             for part in PARTS
