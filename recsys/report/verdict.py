@@ -212,8 +212,8 @@ def write_package(path: Path, outcome: Outcome) -> None:
 
 
 def _rst(text: str) -> str:
-    """Plain text in reStructuredText."""
-    return re.sub(r"([\\*`|_<>\[\]])", r"\\\1", text)
+    """Plain text in reStructuredText, in which `recall@20` would be somebody's address."""
+    return re.sub(r"([\\*`|_<>\[\]@])", r"\\\1", text)
 
 
 def write_summary(path: Path, outcome: Outcome) -> None:
@@ -228,8 +228,8 @@ def write_summary(path: Path, outcome: Outcome) -> None:
     recall = outcome.comparison["models"][metrics["run"]]["intervals"]["recall@20"]
     lines = [
         f"**The champion is {_rst(metrics['run'])}** (model {_rst(metrics['model'])}). {_rst(outcome.choice['why'])}.",
-        f"On the test split, {metrics['predictions']:,} predictions looked at once, its recall@20 is {_rst(_interval(recall))}"
-        f"{_rst(beside)}; the champion's MRR@20 is {metrics['mrr']['20']:.4f}.",
+        f"On the test split, {metrics['predictions']:,} predictions looked at once, its recall\\@20 is {_rst(_interval(recall))}"
+        f"{_rst(beside)}; the champion's MRR\\@20 is {metrics['mrr']['20']:.4f}.",
         f"The package passed {sum(check['ok'] for check in outcome.smoke['checks'])} of {len(outcome.smoke['checks'])} requests of its "
         f"smoke test. Version {registered['version']} of {_rst(registered['name'])} "
         + ("is the champion" if registered["alias_promoted"] else f"was not promoted, version {registered['champion_version']} stays")

@@ -375,6 +375,7 @@ def test_summary_is_sound_restructured_text(tmp_path: Path) -> None:
     html = core.publish_parts((tmp_path / "summary.rst").read_text(), writer="html")["body"]
     assert "system-message" not in html
     assert "that of pop_ is 0.1000" in html
+    assert "<a " not in html
     assert "Version 3 of session-recommender-a_ was not promoted, version 2 stays" in html
 
 
