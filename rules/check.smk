@@ -76,7 +76,7 @@ rule draw_quality:
     conda:
         "../envs/draw_quality.yaml"
     params:
-        figures="results/report/quality",
+        figures=subpath(output.checks, parent=True),
         code=code_digest("quality"),
     shell:
         "recsys quality {input.events:q} --checks {input.checks:q} --counts {input.select:q} --counts {input.final:q}"
