@@ -190,7 +190,7 @@ def item_data(name):
 def benchmark_files(wildcards):
     """The benchmark files of all jobs but the server's and the gathering one's own, in the order of the rules."""
     known = {"part": PARTS, "run": RUNS, "baseline": CONFIGURATION.baselines}
-    # Jobs that fetch a raw file are left out (their rule has a wildcard of its own): a file that a person put there has no benchmark.
+    # Jobs that fetch raw files, which have a wildcard of their own, are left out, since a file that a person put there has no benchmark.
     measured = [
         strip_wildcard_constraints(each.benchmark)
         for each in workflow.rules

@@ -252,9 +252,9 @@ def items(traffic: Mapping[str, Any], arrivals: Sequence[int], categories: Mappi
             axes[1].bar_label(bars, [f"{count:,}" for count in held], fontsize=7, padding=2)
         label(axes[1], "Category tree: categories and the items in them", "depth (levels below a root)", "share (%)")
         axes[1].set_xticks(depth)
-        axes[1].margins(y=0.15)
+        axes[1].set_ylim(0, 1.3 * axes[1].dataLim.ymax)
         axes[1].grid(False, axis="x")
-        axes[1].legend(loc="upper right")
+        axes[1].legend(loc="upper right", ncols=2)
     return figure
 
 

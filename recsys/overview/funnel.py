@@ -31,15 +31,13 @@ def funnel(ordered: Ordered, names: list[str], catalogue: pl.DataFrame, gap: int
     if len(steps) < 2:
         return None
     codes = [names.index(kind) for kind in steps]
-    reached = {"sessions": _reached(ordered.sessions(gap), ordered.event, codes)}
+    owners = {"sessions": ordered.sessions(gap)}
     if ordered.visitor is not None:
-        order = pl.Series(ordered.visitor).rank("dense").to_numpy().astype(np.int64) - 1
-        reached = {"visitors": _reached(order, ordered.event, codes)} | reached
+        owners = {"visitors": pl.Series(ordered.visitor).rank("dense").to_numpy().astype(np.int64) - 1} | owners
+    reached = {name: _reached(owner, ordered.event, codes) for name, owner in owners.items()}
     reached["items"] = [int((catalogue[kind] > 0).sum()) for kind in steps]
-    all_of = {"items": catalogue.height, "sessions": int(ordered.sessions(gap)[-1]) + 1}
-    if ordered.visitor is not None:
-        all_of["visitors"] = int(order.max()) + 1
-    return {"steps": steps, "reached": reached, "all": {name: all_of[name] for name in reached}}
+    every = {name: int(owner.max()) + 1 for name, owner in owners.items()} | {"items": catalogue.height}
+    return {"steps": steps, "reached": reached, "all": every}
 
 
 def _reached(owner: np.ndarray, event: np.ndarray, codes: list[int]) -> list[int]:
