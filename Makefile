@@ -43,6 +43,7 @@ $(VENV)/.extension: $(RUST) $(VENV)/.installed
 setup: check $(VENV)/.extension ## set up .venv from the lock and build the extension
 
 run: setup ## the whole pipeline, then a summary
+	@$(BIN)/recsys validate $(CONFIG)
 	@$(BIN)/recsys unlock
 	@PATH="$(abspath $(BIN)):$$PATH" snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
 	@$(BIN)/recsys summary $(if $(CONFIG),--configuration $(CONFIG))
@@ -65,6 +66,7 @@ bench: setup ## the benchmarks' tables: sessionizing and training
 	$(BIN)/python benchmarks/train.py
 
 serve: setup ## serve the registered champion until Ctrl-C
+	@$(BIN)/recsys validate $(CONFIG)
 	@PATH="$(abspath $(BIN)):$$PATH" snakemake serve --cores 1 $(if $(CONFIG),--configfile $(CONFIG))
 
 report: setup ## results/report/report.html of a finished run, self-contained

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -18,6 +18,7 @@ from recsys.errors import RecsysError, RegistryError
 from recsys.files import file_digest, read_json, value_digest
 from recsys.processes import exclusive
 from recsys.provenance import ROOT
+from recsys.storage import storage_error
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,6 +31,9 @@ _SQLITE = "sqlite:///"
 _LONGEST_PARAMETER = 6_000
 _PARAMETERS_AT_ONCE, _METRICS_AT_ONCE = 100, 1_000
 
+
+_DAMAGED = ("file is not a database", "database disk image is malformed")
+"""What SQLite says of a file that was overwritten or cut off."""
 
 _REGISTER = "run the pipeline first (or, where it has run, `snakemake --forcerun register_champion`)"
 
@@ -68,10 +72,27 @@ def _understood(uri: str) -> Iterator[None]:
     except RecsysError:
         raise
     except (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError, ValueError) as error:
-        reason = _shown(uri, (str(error).strip().splitlines() or [type(error).__name__])[0])[:300]
+        full = storage_error(error, _database(uri))
+        if full is not None:
+            raise full from error
+        reason = _shown(uri, (str(error).strip().splitlines() or [type(error).__name__])[0])
+        database = _database(uri)
+        if database is not None and any(sign in reason for sign in _DAMAGED):
+            raise _damaged(database, reason.removeprefix("(sqlite3.DatabaseError) ")) from error
+        if reason.startswith("API request to"):
+            reason = "it does not answer"
+        reason = reason.split(". See ")[0][:300]
         raise RegistryError(
             f"the tracking store {_shown(uri)} cannot be used ({reason}); check tracking.uri and the store behind it"
         ) from error
+
+
+def _damaged(database: Path, reason: str) -> RegistryError:
+    """The sentence for an SQLite file that is none any more."""
+    return RegistryError(
+        f"the tracking store {database} is damaged ({reason}); put a copy of it back, or move it away and run "
+        "`snakemake --forcerun register_champion`, which makes a new one"
+    )
 
 
 def _client(uri: str) -> "MlflowClient":
@@ -96,10 +117,21 @@ def _champion_in_database(database: Path, name: str) -> int | None:
         query = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?"
         row = connection.execute(query, (name, CHAMPION)).fetchone()
     except sqlite3.Error as error:
+        if any(sign in str(error) for sign in _DAMAGED):
+            raise _damaged(database, str(error)) from error
         raise RegistryError(f"the tracking store {database} cannot be read ({error}); restore it from a copy, or move it away") from error
     finally:
         connection.close()
     return int(row[0]) if row else None
+
+
+def _shops_in_database(database: Path) -> list[str]:
+    """The shops that have a champion."""
+    prefix = registered_name("")
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{quote(str(database.resolve()))}?mode=ro", uri=True, timeout=10)) as open_:
+        rows = open_.execute("SELECT name FROM registered_model_aliases WHERE alias = ? ORDER BY name", (CHAMPION,)).fetchall()
+        return [name.removeprefix(prefix) for (name,) in rows if name.startswith(prefix)]
+    return []
 
 
 def _version_by_alias(client: "MlflowClient", name: str) -> "ModelVersion | None":
@@ -141,7 +173,11 @@ def champion_uri(tracking_uri: str | None, shop: str) -> str:
     """
     found = resolve_champion(tracking_uri, shop)
     if found is None:
-        raise RegistryError(f"{registered_name(shop)} has no champion in {_shown(store_uri(tracking_uri))}; {_REGISTER}, or name a package")
+        uri = store_uri(tracking_uri)
+        database = _database(uri)
+        others = _shops_in_database(database) if database is not None and database.is_file() else []
+        there = f" (it has champions of {', '.join(others)}: is the shop's name right?)" if others else ""
+        raise RegistryError(f"{registered_name(shop)} has no champion in {_shown(uri)}{there}; {_REGISTER}, or name a package")
     return found
 
 
@@ -160,8 +196,16 @@ def fetch_model(model_uri: str, tracking_uri: str | None) -> Path:
     with _understood(uri):
         _client(uri)
         from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
 
-        return Path(download_artifacts(artifact_uri=model_uri))
+        try:
+            return Path(download_artifacts(artifact_uri=model_uri))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise RegistryError(
+                f"there is no model {model_uri} in {_shown(uri)}; name a version that is there, or a package folder"
+            ) from error
 
 
 def code_version() -> dict[str, str]:

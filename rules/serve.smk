@@ -9,7 +9,8 @@ rule serve:
     input:
         champion_if_needed,
     log:
-        "results/logs/serve.log",
+        # A file a start, as below: a second server must not overwrite what the first one says.
+        f"results/logs/serve/{STARTED}.log",
     benchmark:
         # A file a start: the rule has no output, and what is there already would count as done.
         f"results/benchmarks/serve/{STARTED}.jsonl"

@@ -32,6 +32,7 @@ COMMANDS = {
     "examples": "Write example sessions with what the package recommends in them.",
     "verdict": "Write the report's pages on the choice, the test, the package and its promotion.",
     "serve": "Serve the registered champion, or a package.",
+    "validate": "Say whether a configuration can be used, before anything runs.",
     "summary": "Print what a finished pipeline found.",
     "schema": "Write the configuration's JSON Schema.",
     "unlock": "Remove the locks of a workflow that was killed.",

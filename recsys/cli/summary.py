@@ -16,15 +16,15 @@ def summary(
     import shlex
 
     import polars as pl
-    import yaml
     from rich.console import Console
     from rich.table import Table
 
     from recsys.cli.arguments import existing
     from recsys.config import load_configuration
+    from recsys.configuration_file import read_configuration
     from recsys.files import read_json
 
-    serve = load_configuration(yaml.safe_load(existing(configuration).read_text(encoding="utf-8"))).serve
+    serve = load_configuration(read_configuration(configuration)).serve
     metrics = read_json(existing(results / "champion" / "metrics.json"))
     choice = read_json(existing(results / "champion" / "choice.json"))
     registered = read_json(existing(results / "champion" / "registered.json"))

@@ -12,6 +12,8 @@ MANIFEST = "manifest.json"
 _MARKS = ("registered_model_meta", ".snakemake_timestamp")
 """Files that the registry's client and the workflow lay into a folder they hand on; nothing reads them."""
 
+_AGAIN = "build the package again (`snakemake --forcerun package_champion`)"
+
 _CHANGES_WITH_EVERY_BUILD = ("model_uuid", "utc_time_created", "run_id", "model_id", "artifact_path")
 """Keys of MLflow's own `MLmodel` file that say when and where it was written, not what it is."""
 
@@ -31,7 +33,7 @@ def read_package(package: Path) -> dict[str, Any]:
         manifest = read_json(path)
         expected = dict(manifest["files"])
     except (ValueError, KeyError, TypeError):
-        raise PackageError(f"{path} cannot be read as a manifest; build the package again") from None
+        raise PackageError(f"{path} cannot be read as a manifest; {_AGAIN}") from None
     if manifest.get("format") != PACKAGE_FORMAT:
         raise PackageError(
             f"{path} has the format {manifest.get('format')!r}; this version reads {PACKAGE_FORMAT}, so build the package again"
@@ -39,11 +41,11 @@ def read_package(package: Path) -> dict[str, Any]:
     found = folder_digests(package, leave_out=(MANIFEST, *_MARKS))
     for name in sorted(expected.keys() | found.keys()):
         if name not in found:
-            raise PackageError(f"{package / name} is missing; build the package again")
+            raise PackageError(f"{package / name} is missing from the package; {_AGAIN}")
         if name not in expected:
-            raise PackageError(f"{package / name} does not belong to the package; remove it, or build the package again")
+            raise PackageError(f"{package / name} does not belong to the package; remove it, or {_AGAIN}")
         if found[name] != expected[name]:
-            raise PackageError(f"{package / name} was altered after the package was built; build it again")
+            raise PackageError(f"{package / name} was altered after the package was built; {_AGAIN}")
     return manifest
 
 

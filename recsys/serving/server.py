@@ -64,7 +64,9 @@ def take_port(host: str, port: int) -> socket.socket:
             raise ConfigurationError(
                 f"serve.host: {host!r} is no address of this machine; use 127.0.0.1, or 0.0.0.0 behind a gateway"
             ) from None
-        raise BusyError(f"port {port} of {host} is already in use; choose another with serve.port, or stop what listens there") from None
+        raise BusyError(
+            f"port {port} of {host} is already in use; choose another with serve.port (or --port), or stop what listens there"
+        ) from None
     listener.set_inheritable(True)
     return listener
 

@@ -185,9 +185,9 @@ def test_an_empty_database_has_no_champion(tmp_path: Path) -> None:
 def test_a_broken_store_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"this is no database" * 100)
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    with pytest.raises(RegistryError, match="cannot be read"):
+    with pytest.raises(RegistryError, match="is damaged"):
         resolve_champion(uri, "tiny")
-    with pytest.raises(RegistryError, match="cannot be used"), open_store(uri, "tiny"):
+    with pytest.raises(RegistryError, match="is damaged"), open_store(uri, "tiny"):
         pass
 
 
