@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.catalogue.contract import CATEGORIES_SCHEMA, properties_schema
-from recsys.catalogue.properties import Reading, statements_of
+from recsys.catalogue.properties import Tally, statements_of
 from recsys.catalogue.statements import Statements
 from recsys.catalogue.tree import read_tree
 from recsys.errors import DataError
@@ -79,10 +79,10 @@ def _write_properties(items: Sequence[ItemFile], item_type: pl.DataType, path: P
     with _scratch(path) as folder, pq.ParquetWriter(path, schema, compression="zstd") as writer:
         statements = Statements(folder)
         for file, layout in items:
-            rows = Reading(file)
-            for batch in statements_of(file, layout, item_type, rows):
+            tally = Tally(file)
+            for batch in statements_of(file, layout, item_type, tally):
                 statements.add(batch)
-            told += rows.warnings(layout)
+            told += tally.warnings(layout)
         for changes in statements.changes():
             if changes.height:
                 writer.write_table(changes.to_arrow().cast(schema))
@@ -94,6 +94,8 @@ def _refuse_strangers(items: Sequence[ItemFile], counts: dict[str, int], log_ite
     if not items or not counts["log_items"] or counts["log_items_known"]:
         return
     path, layout = items[0]
+    if not counts["items"]:
+        raise DataError(f"{path} says nothing about any item; correct {layout.key}.columns, or {layout.key}.where")
     kind = "integers" if log_items.schema["item_id"] == pl.Int64 else "texts"
     example = log_items["item_id"].sort()[0]
     raise DataError(

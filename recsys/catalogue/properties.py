@@ -39,7 +39,7 @@ _LEFT_OUT = {
 
 
 @dataclass
-class Reading:
+class Tally:
     """How many of a file's rows said something."""
 
     path: Path
@@ -77,7 +77,7 @@ class Reading:
         return [sentence]
 
 
-def statements_of(path: Path, layout: ItemLayout, item_type: pl.DataType, reading_: Reading) -> Iterator[pl.DataFrame]:
+def statements_of(path: Path, layout: ItemLayout, item_type: pl.DataType, tally: Tally) -> Iterator[pl.DataFrame]:
     """What a file says about items, batch by batch, in the file's order.
 
     Parameters
@@ -86,7 +86,7 @@ def statements_of(path: Path, layout: ItemLayout, item_type: pl.DataType, readin
     layout : ItemLayout
     item_type : pl.DataType
         Int64 or String: the type of the log's item ids.
-    reading_ : Reading
+    tally : Tally
         Where the rows are counted.
 
     Yields
@@ -102,7 +102,7 @@ def statements_of(path: Path, layout: ItemLayout, item_type: pl.DataType, readin
         If the layout itself cannot be used.
     """
     predicate, predicate_columns = predicate_of(layout.where, f"{layout.key}.where")
-    mapped = {field_: column_name(column) for field_, column in layout.columns if column is not None}
+    mapped = {use: column_name(column) for use, column in layout.columns if column is not None}
     with _as_utf8(path, layout) as readable:
         raw = replace(open_raw(readable, layout, list(mapped.values()), predicate_columns), path=path)
         table = raw.table.filter(kept_by_where(raw, layout.where, predicate, predicate_columns, f"{layout.key}.where"))
@@ -111,7 +111,7 @@ def statements_of(path: Path, layout: ItemLayout, item_type: pl.DataType, readin
         table = table.select(pl.col(ROW).cast(pl.Int64).alias("row"), *_fields(raw, layout, mapped, item_type))
         with reading(path, raw.format, layout.key):
             for batch in table.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
-                reading_.add(batch)
+                tally.add(batch)
                 sound = batch.filter(pl.col("reason").is_null())
                 yield _a_row_a_property(sound, mapped).select(*properties_schema(item_type)).drop_nulls(["property", "value"])
 
@@ -123,10 +123,9 @@ def _fields(raw: RawFile, layout: ItemLayout, mapped: dict[str, str], item_type:
         head = raw.table.select(*dict.fromkeys(mapped.values())).head(HEAD_ROWS).collect()
     _, item_given, item = id_expression(raw, mapped["item"], head[mapped["item"]], wanted, f"{layout.key}.columns.item")
     never = pl.lit(False)
-    surplus = pl.col(SURPLUS).is_not_null() if raw.format in ("csv", "tsv") else never
     broken = {
         "malformed": pl.col(SURPLUS) if raw.format == "jsonl" else never,
-        "surplus": surplus,
+        "surplus": pl.col(SURPLUS).is_not_null() if raw.format in ("csv", "tsv") else never,
         "no_item": ~item_given,
         "item_type": item.is_null(),
     }
@@ -137,13 +136,11 @@ def _fields(raw: RawFile, layout: ItemLayout, mapped: dict[str, str], item_type:
         time = time.cast(TIMESTAMP)
         broken |= {"no_time": ~given, "time": time.is_null() | (time < EARLIEST) | (time >= LATEST)}
     reason = pl.coalesce(pl.when(broken[name]).then(pl.lit(name)) for name in _LEFT_OUT if name in broken)
-    texts = [text_expression(raw, mapped[name]).alias(name) for name in (*PROPERTY_COLUMNS, "property", "value") if name in mapped]
+    texts = {name: text_expression(raw, mapped[name]) for name in (*PROPERTY_COLUMNS, "property", "value") if name in mapped}
     if "property" in mapped and layout.properties is not None:
-        texts = [
-            text.replace_strict(layout.properties, default=None, return_dtype=pl.String) if text.meta.output_name() == "property" else text
-            for text in texts
-        ]
-    return [item.alias("item_id"), time.alias("valid_from"), reason.alias("reason"), *texts]
+        texts["property"] = texts["property"].replace_strict(layout.properties, default=None, return_dtype=pl.String)
+    named = {"item_id": item, "valid_from": time, "reason": reason} | texts
+    return [expression.alias(name) for name, expression in named.items()]
 
 
 def _a_row_a_property(rows: pl.DataFrame, mapped: dict[str, str]) -> pl.DataFrame:

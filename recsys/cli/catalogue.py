@@ -19,7 +19,7 @@ def catalogue(
 
     from recsys.catalogue.build import build_catalogue
     from recsys.cli.arguments import existing
-    from recsys.errors import ConfigurationError
+    from recsys.errors import ConfigurationError, DataError
     from recsys.events.sources.verify import verify
     from recsys.settings.catalogue import CategoryLayout, ItemLayout
     from recsys.settings.raw_files import Expected
@@ -33,13 +33,15 @@ def catalogue(
     described = given.get("items", [])
     if len(described) != len(items or []):
         raise ConfigurationError(f"--settings describes {len(described)} item files, but {len(items or [])} are given; describe each")
-    counts, warnings = build_catalogue(
-        [read(path, told, ItemLayout) for path, told in zip(items or [], described, strict=True)],
-        read(tree, given.get("tree", {}), CategoryLayout) if tree else None,
-        existing(events),
-        properties,
-        categories,
-    )
+    files = [read(path, told, ItemLayout) for path, told in zip(items or [], described, strict=True)]
+    root = read(tree, given.get("tree", {}), CategoryLayout) if tree else None
+    try:
+        counts, warnings = build_catalogue(files, root, existing(events), properties, categories)
+    except DataError as error:
+        pages = {told.get("page", "") for told in [*described, given.get("tree", {})]} - {""}
+        if not pages:
+            raise
+        raise DataError(f"{error} (the file should be as it is published: fetch it again from {' or '.join(sorted(pages))})") from None
     for warning in warnings:
         print(f"recsys: warning: {warning}", file=sys.stderr)
     print(

@@ -279,6 +279,7 @@ class TestMistakes:
             ("item,name,category\n", item_layout(), "holds no rows"),
             (b"item,name,category\n1,\xe9\xe9,\n", item_layout(), "no UTF-8"),
             ("item,name,category\n1,a,b\n", item_layout(where="name >"), r"source\.catalogue\.items\.where"),
+            ("item,name,category\n1,a,b\n", item_layout(where="name = 'c'"), "says nothing about any item; correct"),
         ],
     )
     def test_files_that_cannot_be_used(self, build, content, layout, told):
