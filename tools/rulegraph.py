@@ -1,11 +1,13 @@
-"""Puts the rule graph, as Snakemake draws it in Mermaid, into README.md; a test fails while the picture there is another."""
+"""Puts the rule graph, as Snakemake draws it in Mermaid but for arrows that a longer way implies, into README.md; a test compares them."""
 
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+_ARROW = re.compile(r"\s*(\w+) --> (\w+)")
 _BLOCK = re.compile(r"(<!-- rule graph -->\n```mermaid\n)(.*?)(```\n)", re.DOTALL)
 
 
@@ -17,7 +19,23 @@ def drawn() -> str:
     )
     lines = done.stdout[done.stdout.index("flowchart") :].splitlines()
     kept = [line.rstrip() for line in lines if line.strip() and not re.match(r"\s*(style|classDef|class|linkStyle)\b", line)]
+    arrows = {match.groups() for line in kept if (match := _ARROW.match(line))}
+    implied = arrows - needed(arrows)
+    kept = [line for line in kept if not (match := _ARROW.match(line)) or match.groups() not in implied]
     return "\n".join(["flowchart TB", *sorted(kept[1:], key=lambda line: ("-->" in line, _natural(line)))]) + "\n"
+
+
+def needed(arrows: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The arrows of a graph without cycles whose ends no longer way joins."""
+    after: dict[str, set[str]] = {}
+    for begin, end in arrows:
+        after.setdefault(begin, set()).add(end)
+
+    @cache
+    def behind(rule: str) -> frozenset[str]:
+        return frozenset(after.get(rule, ())).union(*(behind(end) for end in after.get(rule, ())))
+
+    return {(begin, end) for begin, end in arrows if not any(end in behind(other) for other in after[begin])}
 
 
 def _natural(line: str) -> list[object]:

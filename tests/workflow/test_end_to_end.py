@@ -31,6 +31,10 @@ CONTRACT = [
     "report/quality/volume.svg",
     "report/quality/parts/demo-0000.svg",
     "report/quality/parts/demo-0001.svg",
+    "report/overview/overview.json",
+    "report/overview/key_figures.csv",
+    "report/training/curves.svg",
+    "report/resources/resources.svg",
     "sessions/sessions.parquet",
     "sessions/catalogue.parquet",
     "sessions/summary.json",
@@ -70,6 +74,8 @@ SAME_EVERY_TIME = [
     "fit/final/test.parquet",
     "runs/gru.seed1/metrics.json",
     "runs/gru.seed2/metrics.json",
+    "report/overview/overview.json",
+    "report/overview/events.svg",
     "champion/metrics.json",
 ]
 
@@ -95,6 +101,17 @@ def test_the_leaderboard_has_a_row_a_run_and_split(finished):
     assert sum(row["split"] == "test" for row in rows) >= 2
     recalls = [float(row["recall@20"]) for row in rows if row["split"] == "valid"]
     assert recalls == sorted(recalls, reverse=True)
+
+
+def test_the_resources_are_those_of_every_rule(finished):
+    with finished.results("report/resources/resources.csv").open() as file:
+        rows = {row["rule"]: row for row in csv.DictReader(file)}
+    pipeline = ["ingest_part", "sessionize_events", "encode_select", "encode_final", "train_run", "evaluate_run", "select_run"]
+    pipeline += ["refit_champion", "refit_baseline", "test_champion", "export_champion", "package_champion", "smoke_package"]
+    assert {*pipeline, "write_leaderboard", "register_champion"} <= set(rows)
+    assert not {"serve", "draw_resources"} & set(rows)
+    assert (rows["train_run"]["jobs"], rows["refit_baseline"]["jobs"]) == ("4", "2")
+    assert float(rows["train_run"]["seconds"]) > 0
 
 
 def test_a_second_run_does_nothing(finished):

@@ -54,6 +54,11 @@ def test_readme_shows_todays_rule_graph():
     assert rulegraph.section((ROOT / "README.md").read_text()) == rulegraph.drawn(), "run tools/rulegraph.py"
 
 
+def test_the_rule_graph_leaves_out_what_a_longer_way_implies():
+    arrows = {("a", "b"), ("b", "c"), ("a", "c"), ("a", "d"), ("d", "c")}
+    assert rulegraph.needed(arrows) == arrows - {("a", "c")}
+
+
 def test_the_architecture_lists_every_file():
     text = (ROOT / "docs" / "architecture.md").read_text()
     assert text[text.index(filetable.MARK) + len(filetable.MARK) :] == filetable.table(), "run tools/filetable.py"
