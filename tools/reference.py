@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from recsys.config import json_schema  # noqa: E402
 from recsys.settings.base import Duration, Name, SplitSize  # noqa: E402
-from recsys.settings.source import Paths  # noqa: E402
+from recsys.settings.layout import Paths  # noqa: E402
 
 PAGE = ROOT / "docs" / "configuration.md"
 INTRODUCTION = """\

@@ -11,10 +11,8 @@ from pydantic import Field, model_validator
 from recsys.errors import ConfigurationError
 from recsys.settings.base import Section
 from recsys.settings.catalogue import CatalogueFiles
-from recsys.settings.layout import Paths, TimedLayout, Timestamps
+from recsys.settings.layout import Paths, TimedLayout
 from recsys.settings.raw_files import RAW_FOLDER, Generated, SourceFile, SourceSettings
-
-__all__ = ["EVENT_TYPES", "Columns", "DemoSource", "FilesSource", "Paths", "Timestamps"]
 
 EVENT_TYPES = ("view", "cart", "purchase")
 """The event types of the contract, in the order of their codes; a log may add others, numbered after these."""

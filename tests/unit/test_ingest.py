@@ -21,7 +21,8 @@ from recsys.events.sources.demo import write_demo
 from recsys.events.sources.demo_layout import LAYOUT
 from recsys.events.timestamps import timestamp_expression
 from recsys.settings.checks import Checks
-from recsys.settings.source import DemoSource, FilesSource, Timestamps
+from recsys.settings.layout import Timestamps
+from recsys.settings.source import DemoSource, FilesSource
 
 COLUMNS = {"item": "item", "timestamp": "time", "visitor": "visitor"}
 LENIENT = Checks(quarantined={"threshold": 1.0})

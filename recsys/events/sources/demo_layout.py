@@ -1,7 +1,8 @@
 """How the demo shop's raw files are read: by the same reader as any other log."""
 
 from recsys.settings.catalogue import CategoryColumns, CategoryLayout, ItemColumns, ItemLayout
-from recsys.settings.source import EVENT_TYPES, Columns, FilesSource, Timestamps
+from recsys.settings.layout import Timestamps
+from recsys.settings.source import EVENT_TYPES, Columns, FilesSource
 
 LAYOUT = FilesSource(
     type="files",
