@@ -64,7 +64,7 @@ def read_events(paths: list[Path], exclusions: dict[Path, pl.DataFrame] | None =
         frames.append(frame.with_columns(pl.col(column).cast(dtype) for column, dtype in types.items()))
     events = pl.concat(frames, how="vertical_relaxed")
     if not events.height:
-        told = "the .quality.json of each part counts the rows that were refused and those that source.where left out"
+        told = "look into each part's .quality.json, which counts the rows that were refused and those that source.where left out"
         if exclusions:
             told += ", and quality/checks.json tells what checks removed"
         raise DataError(f"the log holds no event ({len(paths)} {'part was' if len(paths) == 1 else 'parts were'} read); {told}")
