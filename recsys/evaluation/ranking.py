@@ -1,7 +1,7 @@
 """Where the next item stands among all items, and the metrics of those ranks.
 
 Full ranking, next item only, conservative ties: the rank of a target is the number of items that score at least as high, the target
-included, so that a collapsed model ranks last (Hidasi & Czapp, "Widespread flaws in offline evaluation", RecSys 2023).
+included, so that a collapsed model, which scores all items alike, ranks last and not first.
 """
 
 from collections.abc import Sequence
