@@ -21,10 +21,11 @@ _GOES_ON = "run the same command again, and it goes on where it stood"
 
 @dataclass(frozen=True)
 class FailedJob:
-    """A job that ended badly: what a person calls it, and its logs."""
+    """A job that ended badly: what a person calls it, its logs, and the folder in which the workflow runs."""
 
     name: str
     logs: tuple[Path, ...]
+    folder: Path = Path()
 
 
 def stop(error: RecsysError) -> NoReturn:
@@ -40,22 +41,23 @@ def failed_jobs(jobs: Iterable[Any]) -> list[FailedJob]:
     for job in single:
         wildcards = ", ".join(str(value) for value in job.wildcards_dict.values())
         name = f"{job.rule.name} of {wildcards}" if wildcards else job.rule.name
-        named.append(FailedJob(name, tuple(Path(log) for log in job.log)))
+        named.append(FailedJob(name, tuple(Path(log) for log in job.log), Path.cwd()))
     return sorted(named, key=lambda job: job.name)
 
 
 def tell_at_the_end(jobs: list[FailedJob], snakemake_logs: list[str]) -> None:
     """Have the failures told when Snakemake has printed everything else, so that nobody has to look for them."""
-    atexit.register(_tell, jobs, snakemake_logs)
+    # By then Snakemake has left the folder of --directory.
+    atexit.register(_tell, jobs, [str(Path(log).absolute()) for log in snakemake_logs], Path.cwd())
 
 
-def _tell(jobs: list[FailedJob], snakemake_logs: list[str]) -> None:
-    told = failures(jobs, snakemake_logs)
+def _tell(jobs: list[FailedJob], snakemake_logs: list[str], folder: Path) -> None:
+    told = failures(jobs, snakemake_logs, folder)
     if told:
         print("\nWhat stopped the workflow:", *told, sep="\n", file=sys.stderr)
 
 
-def failures(jobs: list[FailedJob], snakemake_logs: list[str]) -> list[str]:
+def failures(jobs: list[FailedJob], snakemake_logs: list[str], folder: Path = Path()) -> list[str]:
     """A line for each failed job: its stage's own sentence, or what can be said of a stage that ended without one.
 
     Parameters
@@ -64,16 +66,18 @@ def failures(jobs: list[FailedJob], snakemake_logs: list[str]) -> list[str]:
         The jobs that failed.
     snakemake_logs
         What Snakemake logged of this run; it says how a stage ended.
+    folder
+        Where the workflow runs.
     """
     report = "".join(_read(Path(log)) for log in snakemake_logs)
     jobs_by_sentence: dict[str, list[str]] = {}
     for job in jobs:
         jobs_by_sentence.setdefault(_sentence(job, report), []).append(job.name)
-    return [f"recsys: {sentence} ({', '.join(names)})" for sentence, names in jobs_by_sentence.items()] or _storage()
+    return [f"recsys: {sentence} ({', '.join(names)})" for sentence, names in jobs_by_sentence.items()] or _storage(folder)
 
 
 def _sentence(job: FailedJob, report: str) -> str:
-    said = [sentence for log in job.logs for sentence in _SENTENCE.findall(_read(log))]
+    said = [sentence for log in job.logs for sentence in _SENTENCE.findall(_read(job.folder / log))]
     if said:
         return said[-1]
     ended = _signal(job, report)
@@ -87,7 +91,7 @@ def _sentence(job: FailedJob, report: str) -> str:
         return f"the stage was ended from outside ({ended}): {_GOES_ON}"
     if ended is not None:
         return f"the stage crashed ({ended}){log}: {_GOES_ON}, or report it if it crashes again"
-    full = _storage()
+    full = _storage(job.folder)
     return full[0].removeprefix("recsys: ") if full else f"the stage ended without a word{log}: {_GOES_ON}"
 
 
@@ -103,11 +107,11 @@ def _signal(job: FailedJob, report: str) -> str | None:
     return None
 
 
-def _storage() -> list[str]:
+def _storage(folder: Path) -> list[str]:
     """A line about a disk that takes nothing more; a stage cannot write a log then either."""
     try:
-        require_writable(Path.cwd())
-        require_writable(Path("results"))
+        require_writable(folder)
+        require_writable(folder / "results")
     except StorageError as error:
         return [f"recsys: {error}"]
     return []

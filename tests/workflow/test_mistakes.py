@@ -20,6 +20,7 @@ SOUND = "user,time,item\n" + "".join(f"{k % 5},{(1_714_564_800 + k) * 1000},{k %
 
 
 def command(folder: Path, *arguments: str) -> list[str]:
+    """Called from another folder than the shop's, so that nothing told hangs on the working directory."""
     snakemake = str(Path(sys.executable).with_name("snakemake"))
     return [snakemake, "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--cores", "2", *arguments]
 
@@ -27,7 +28,7 @@ def command(folder: Path, *arguments: str) -> list[str]:
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"XDG_CACHE_HOME": str(folder / ".cache")}
     return subprocess.run(
-        command(folder, *arguments), cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command(folder, *arguments), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
 
 
@@ -58,7 +59,7 @@ def test_a_configuration_that_cannot_be_used_is_told_at_the_end(title, text, tmp
     name = "my-shop.yaml" if text is not None else "my-shpo.yaml"
     if text is not None:
         (tmp_path / name).write_text(text)
-    done = run(tmp_path, "-n", "--configfile", name)
+    done = run(tmp_path, "-n", "--configfile", name if text is None else str(tmp_path / name))
     assert done.returncode != 0
     # What Snakemake says before it has a log goes to its output.
     last = (done.stderr if title == "A mistake in the configuration" else done.stdout).strip().splitlines()[-1]
@@ -75,7 +76,7 @@ def test_failures_side_by_side_are_told_last_and_a_mended_run_goes_on(tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text(SOUND.replace("item", "product"))
     logs = {name: content for name, content in contents(tmp_path).items() if name.endswith(".csv")}
-    done = run(tmp_path, "--configfile", "my-shop.yaml", "--until", "ingest_part")
+    done = run(tmp_path, "--configfile", str(tmp_path / "my-shop.yaml"), "--until", "ingest_part")
     assert done.returncode == 1
     *_, heading, first, second = done.stderr.strip().splitlines()
     assert heading == "What stopped the workflow:"
@@ -87,7 +88,7 @@ def test_failures_side_by_side_are_told_last_and_a_mended_run_goes_on(tmp_path):
 
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text(SOUND)
-    mended = run(tmp_path, "--configfile", "my-shop.yaml", "--until", "ingest_part")
+    mended = run(tmp_path, "--configfile", str(tmp_path / "my-shop.yaml"), "--until", "ingest_part")
     assert mended.returncode == 0, mended.stderr
     assert "What stopped the workflow" not in mended.stderr
     assert (tmp_path / "results" / "events" / "a.parquet").is_file()
@@ -96,8 +97,8 @@ def test_failures_side_by_side_are_told_last_and_a_mended_run_goes_on(tmp_path):
 def test_a_killed_stage_is_told_and_leaves_nothing_half(tmp_path):
     (tmp_path / "my-shop.yaml").write_text(RUNS + "source: {type: demo, events: 20000000, parts: 1}\n")
     running = subprocess.Popen(
-        command(tmp_path, "--configfile", "my-shop.yaml", "--until", "download_log"),
-        cwd=tmp_path,
+        command(tmp_path, "--configfile", str(tmp_path / "my-shop.yaml"), "--until", "download_log"),
+        cwd=ROOT,
         env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / ".cache")},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -124,7 +125,7 @@ def test_a_read_only_results_folder_is_told_before_anything_runs(tmp_path):
     if mounted.returncode:
         pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
     try:
-        done = run(tmp_path, "--configfile", "my-shop.yaml")
+        done = run(tmp_path, "--configfile", str(tmp_path / "my-shop.yaml"))
     finally:
         subprocess.run(["umount", str(results)], capture_output=True, check=True)
     assert done.returncode == 8
