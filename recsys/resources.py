@@ -15,6 +15,8 @@ _COLUMNS = {
     "memory_mib": pl.Float64,
     "threads": pl.Int64,
 }
+_LEAST_MIB = 8.0
+"""What a Python interpreter takes at least; where less was seen, the look fell on the shell before it became the stage."""
 
 
 def read_benchmarks(files: Sequence[Path]) -> pl.DataFrame:
@@ -50,7 +52,7 @@ def read_benchmarks(files: Sequence[Path]) -> pl.DataFrame:
 
 def _measured(value: Any) -> float | None:
     """Snakemake writes NA, or 0 where a process ended between two looks."""
-    return float(value) if isinstance(value, int | float) and value > 0 else None
+    return float(value) if isinstance(value, int | float) and value >= _LEAST_MIB else None
 
 
 def by_rule(jobs: pl.DataFrame) -> pl.DataFrame:

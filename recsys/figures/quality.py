@@ -128,7 +128,7 @@ def draw_refused(parts: list[dict[str, Any]], threshold: float, path: Path) -> N
     figure, (axes,) = plots(height=1.7 + 0.22 * len(found))
     label(axes, "Rows that were refused", "share of the part's rows (%)", "part (name)")
     if not order:
-        empty(axes, f"no row was refused in any of the {len(parts):,} parts")
+        empty(axes, "no row was refused")
         save(figure, path)
         return
     places, left = np.arange(len(found)), np.zeros(len(found))

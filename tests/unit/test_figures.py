@@ -220,12 +220,12 @@ def test_jobs_are_added_up_by_rule_and_unmeasured_memory_is_not_zero(tmp_path):
         benchmark(tmp_path / "b.jsonl", s=2.0, max_rss=300.0, threads=1),
         benchmark(tmp_path / "c.jsonl", rule_name="encode_select", s=0.2, max_rss="NA"),
         benchmark(tmp_path / "d.jsonl", rule_name="encode_final", s=0.3, max_rss=0.0),
+        benchmark(tmp_path / "e.jsonl", rule_name="write_verdict", s=0.5, max_rss=3.1),
     ]
     rows = by_rule(read_benchmarks(files)).rows(named=True)
-    assert [row["rule"] for row in rows] == ["train_run", "encode_select", "encode_final"]
+    assert [row["rule"] for row in rows] == ["train_run", "encode_select", "encode_final", "write_verdict"]
     assert rows[0] == {"rule": "train_run", "jobs": 2, "seconds": 3.5, "longest": 2.0, "memory_mib": 300.0, "threads": 2, "measured": 2}
-    assert rows[1]["memory_mib"] is None
-    assert rows[2]["memory_mib"] is None
+    assert [row["memory_mib"] for row in rows[1:]] == [None, None, None]
 
 
 @pytest.mark.parametrize("text", ["s\th:m:s\n1.0\t0:00:01\n", '{"s": 1.0}\n', "[1]\n"])
