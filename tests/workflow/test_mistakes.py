@@ -27,9 +27,7 @@ def command(folder: Path, *arguments: str) -> list[str]:
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"XDG_CACHE_HOME": str(folder / ".cache")}
-    return subprocess.run(
-        command(folder, *arguments), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+    return subprocess.run(command(folder, *arguments), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:
