@@ -13,6 +13,10 @@ GROUPS := workflow download events figures train export serve build test lint
 UV_VERSION := $(shell sed -n 's/^uv==\([^ ;]*\).*/\1/p' requirements.lock)
 RUST := $(shell find rust_sessionizer -name target -prune -o -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.lock' -o -name '*.py' -o -name '*.pyi' \) -print)
 
+SNAKEMAKE = PATH="$(abspath $(BIN)):$$PATH" snakemake
+WHERE = $(if $(DIRECTORY),--directory $(DIRECTORY)) $(if $(CONFIG),--configfile $(CONFIG))
+RESULTS = $(if $(DIRECTORY),$(DIRECTORY)/)results
+
 export MLFLOW_DISABLE_TELEMETRY := true
 export UV_NO_PROGRESS := 1
 
@@ -21,13 +25,14 @@ export UV_NO_PROGRESS := 1
 help: ## list the goals
 	@echo "make run            the whole pipeline on the demo shop (or: make run CONFIG=my-shop.yaml), on $(CORES) cores"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | grep -v '^run' | while IFS=$$'\t' read -r goal text; do printf 'make %-14s %s\n' "$$goal" "$$text"; done
+	@echo "CONFIG=my-shop.yaml DIRECTORY=shops/my-shop   name the configuration, and a folder of its own, for run, serve and report"
 	@echo "TORCH_BACKEND=cpu   installs the small torch without CUDA; CORES=N sets the number of cores"
 
 check:
 	@sh tools/check_machine.sh "$(PYTHON)" "$(VENV)" "$(TORCH_BACKEND)"
 
 $(VENV)/.installed: requirements.lock pyproject.toml | check
-	@echo "Setting up $(VENV) from requirements.lock"
+	@echo "Setting up $(VENV) from requirements.lock; this takes a few minutes"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND)) \
@@ -36,17 +41,17 @@ $(VENV)/.installed: requirements.lock pyproject.toml | check
 	@touch $@
 
 $(VENV)/.extension: $(RUST) $(VENV)/.installed
-	@echo "Building the Rust extension"
+	@echo "Building the Rust extension; the first time this takes some minutes too"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --reinstall ./rust_sessionizer
 	@touch $@
 
 setup: check $(VENV)/.extension ## set up .venv from the lock and build the extension
 
 run: setup ## the whole pipeline, then a summary
-	@$(BIN)/recsys validate $(CONFIG)
-	@$(BIN)/recsys unlock
-	@PATH="$(abspath $(BIN)):$$PATH" snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
-	@$(BIN)/recsys summary $(if $(CONFIG),--configuration $(CONFIG))
+	@$(BIN)/recsys validate $(CONFIG) $(if $(DIRECTORY),--directory $(DIRECTORY))
+	@$(BIN)/recsys unlock $(DIRECTORY)
+	@$(SNAKEMAKE) --cores $(CORES) $(WHERE)
+	@$(BIN)/recsys summary $(RESULTS) $(if $(CONFIG),--configuration $(CONFIG))
 
 test: setup ## every test: Rust, then Python, workflow and server
 	cargo test --quiet --manifest-path rust_sessionizer/Cargo.toml
@@ -66,15 +71,15 @@ bench: setup ## the benchmarks' tables: sessionizing and training
 	$(BIN)/python benchmarks/train.py
 
 serve: setup ## serve the registered champion until Ctrl-C
-	@$(BIN)/recsys validate $(CONFIG)
-	@PATH="$(abspath $(BIN)):$$PATH" snakemake serve --cores 1 $(if $(CONFIG),--configfile $(CONFIG))
+	@$(BIN)/recsys validate $(CONFIG) $(if $(DIRECTORY),--directory $(DIRECTORY))
+	@$(SNAKEMAKE) serve --cores 1 $(WHERE)
 
 report: setup ## results/report/report.html of a finished run, self-contained
-	@test -e results/champion/registered.json || { echo "There is no finished run under results/ to report on; run \`make run$(if $(CONFIG), CONFIG=$(CONFIG))\` first." >&2; exit 1; }
-	@$(BIN)/recsys unlock
-	@PATH="$(abspath $(BIN)):$$PATH" snakemake --cores $(CORES) --quiet all $(if $(CONFIG),--configfile $(CONFIG))
-	@PATH="$(abspath $(BIN)):$$PATH" snakemake --quiet all $(if $(CONFIG),--configfile $(CONFIG)) --report results/report/report.html --report-stylesheet report/style.css
-	@echo "results/report/report.html ($$(du -h results/report/report.html | cut -f1)): open it in any browser."
+	@test -e $(RESULTS)/champion/registered.json || { echo "There is no finished run under $(RESULTS)/ to report on; run \`make run$(if $(CONFIG), CONFIG=$(CONFIG))$(if $(DIRECTORY), DIRECTORY=$(DIRECTORY))\` first." >&2; exit 1; }
+	@$(BIN)/recsys unlock $(DIRECTORY)
+	@$(SNAKEMAKE) --cores $(CORES) --quiet all $(WHERE)
+	@$(SNAKEMAKE) --quiet all $(WHERE) --report results/report/report.html --report-stylesheet $(abspath report/style.css)
+	@echo "$(RESULTS)/report/report.html ($$(du -h $(RESULTS)/report/report.html | cut -f1)): open it in any browser."
 
 lock: setup ## resolve requirements.lock anew, and the conda environments from it
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 pyproject.toml $(addprefix --group ,$(GROUPS)) \

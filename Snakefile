@@ -68,7 +68,7 @@ onstart:
 
 
 onsuccess:
-    forget_owner()
+    end_well()
 
 
 onerror:

@@ -27,7 +27,12 @@ from recsys.processes import (
 from recsys.provenance import code_digest
 from recsys.settings.raw_files import RAW_FOLDER, Generated
 from recsys.storage import require_writable
-from recsys.workflow_failures import failed_jobs, stop, tell_at_the_end
+from recsys.workflow_failures import (
+    failed_jobs,
+    rules_of,
+    stop,
+    tell_at_the_end,
+)
 
 announce_checkout(workflow.basedir)
 
@@ -221,10 +226,22 @@ def begin():
     record_owner()
 
 
-def end_badly(log):
-    """Forget who runs the workflow, and have each failed stage's sentence told last."""
+def end_well():
+    """Forget who runs the workflow, and say how to see what came out; under make, what came out is told anyway."""
     forget_owner()
-    tell_at_the_end(failed_jobs(workflow.scheduler.failed), log)
+    finished = Path("results/champion/registered.json").exists()
+    if finished and "MAKELEVEL" not in os.environ:
+        command = ["recsys", "summary", str(Path("results").absolute())]
+        for path in workflow.config_settings.configfiles:
+            command += ["--configuration", str(path)]
+        print(f"What came out: {shlex.join(command)}", file=sys.stderr)
+
+
+def end_badly(log):
+    """Forget who runs the workflow, and have each failed stage's sentence told last, or that the workflow was interrupted."""
+    forget_owner()
+    running = rules_of(workflow.scheduler.running)
+    tell_at_the_end(failed_jobs(workflow.scheduler.failed), log, running)
 
 
 def champion_if_needed(wildcards):
