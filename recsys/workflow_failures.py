@@ -1,4 +1,4 @@
-"""What a workflow that could not start, or that failed, says last: the sentences of the stages at fault, and nothing else."""
+"""What a workflow says last that could not start, failed or was interrupted: the sentences of the stages at fault, and nothing else."""
 
 import atexit
 import re
@@ -16,6 +16,8 @@ _SENTENCE = re.compile(r"^recsys: (?!warning: )(.+)$", re.MULTILINE)
 _DIED = re.compile(
     r"Command '(?P<command>.*?)' (?:died with <Signals\.(?P<name>\w+): \d+>|returned non-zero exit status (?P<status>\d+))", re.DOTALL
 )
+_INTERRUPTED = re.compile(r"^(Terminating processes on user request|Will exit after finishing currently running jobs)", re.MULTILINE)
+"""What Snakemake logs when Ctrl-C, or a SIGTERM, ends it."""
 _GOES_ON = "run the same command again, and it goes on where it stood"
 
 
@@ -34,27 +36,65 @@ def stop(error: RecsysError) -> NoReturn:
     sys.exit(error.exit_code)
 
 
+def rules_of(jobs: Iterable[Any]) -> frozenset[str]:
+    """The names of the rules of Snakemake's jobs, those of groups one by one."""
+    return frozenset(job.rule.name for job in _single(jobs))
+
+
 def failed_jobs(jobs: Iterable[Any]) -> list[FailedJob]:
     """Snakemake's failed jobs, those of groups one by one, in the order of their names."""
-    single = [member for job in jobs for member in (job if job.is_group() else [job])]
     named = []
-    for job in single:
+    for job in _single(jobs):
         wildcards = ", ".join(str(value) for value in job.wildcards_dict.values())
         name = f"{job.rule.name} of {wildcards}" if wildcards else job.rule.name
         named.append(FailedJob(name, tuple(Path(log) for log in job.log), Path.cwd()))
     return sorted(named, key=lambda job: job.name)
 
 
-def tell_at_the_end(jobs: list[FailedJob], snakemake_logs: list[str]) -> None:
-    """Have the failures told when Snakemake has printed everything else, so that nobody has to look for them."""
+def _single(jobs: Iterable[Any]) -> list[Any]:
+    return [member for job in jobs for member in (job if job.is_group() else [job])]
+
+
+def tell_at_the_end(jobs: list[FailedJob], snakemake_logs: list[str], running: frozenset[str] = frozenset()) -> None:
+    """Have the failures told when Snakemake has printed everything else, so that nobody has to look for them.
+
+    Parameters
+    ----------
+    jobs
+        The jobs that failed.
+    snakemake_logs
+        What Snakemake logged of this run.
+    running
+        The rules of the jobs that ran when it ended.
+    """
     # By then Snakemake has left the folder of --directory.
-    atexit.register(_tell, jobs, [str(Path(log).absolute()) for log in snakemake_logs], Path.cwd())
+    atexit.register(_tell, jobs, [str(Path(log).absolute()) for log in snakemake_logs], running, Path.cwd())
 
 
-def _tell(jobs: list[FailedJob], snakemake_logs: list[str], folder: Path) -> None:
-    told = failures(jobs, snakemake_logs, folder)
+def _tell(jobs: list[FailedJob], snakemake_logs: list[str], running: frozenset[str], folder: Path) -> None:
+    ended = interruption(snakemake_logs, running)
+    told = failures(jobs, snakemake_logs, folder) if jobs or ended is None else []
     if told:
         print("\nWhat stopped the workflow:", *told, sep="\n", file=sys.stderr)
+    if ended is not None:
+        print(f"\n{ended}", file=sys.stderr)
+
+
+def interruption(snakemake_logs: list[str], running: frozenset[str] = frozenset()) -> str | None:
+    """The line about a workflow that its user ended; None where nobody did.
+
+    Parameters
+    ----------
+    snakemake_logs
+        What Snakemake logged of this run.
+    running
+        The rules of the jobs that ran when it ended.
+    """
+    if not any(_INTERRUPTED.search(_read(Path(log))) for log in snakemake_logs):
+        return None
+    if running == {"serve"}:
+        return "recsys: the server was stopped, and nothing is wrong; the same command starts it again"
+    return f"recsys: the workflow was interrupted, and nothing that was finished is lost: {_GOES_ON}"
 
 
 def failures(jobs: list[FailedJob], snakemake_logs: list[str], folder: Path = Path()) -> list[str]:
