@@ -44,19 +44,26 @@ def _remedy(rule: str, text: str | None) -> str:
     return f"set source.timestamps.unit to {unit[0]!r}, which makes it {unit[1]}" if unit is not None else REMEDIES[rule]
 
 
+def _reason(rule: str, refused: dict[str, int], counts: dict[str, Any]) -> str:
+    """A reason, how often and where first it was met, and what a user can do about it."""
+    reason = REASONS[rule]
+    text = counts["first_refused_fields"].get(reason)
+    shown = f", which has {text!r}" if text is not None else ""
+    return f"{reason} ({refused[rule]:,} times, first in row {counts['first_refused_rows'][reason]}{shown}): {_remedy(rule, text)}"
+
+
 def _quarantined(refused: dict[str, int], counts: dict[str, Any], rows: int, checks: Checks, name: str) -> Finding:
     check, total, first = checks.quarantined, sum(refused.values()), counts["first_refused_rows"]
     share = _share(total, rows)
     sentence = ""
     if share > check.threshold:
-        rule = max(REASONS, key=lambda name: refused.get(name, 0))
-        text = counts["first_refused_fields"].get(REASONS[rule])
-        shown = f", which has {text!r}" if text is not None else ""
+        main, *others = sorted((rule for rule in REASONS if rule in refused), key=lambda rule: -refused[rule])
+        enough = [rule for rule in others if _share(refused[rule], rows) > check.threshold]
+        also = f"; also because {', and because '.join(_reason(rule, refused, counts) for rule in enough)}" if enough else ""
         accept = ", or raise checks.quarantined.threshold" if share < _BEYOND_ACCEPTING else ""
         sentence = (
             f"{name}: {total:,} of {rows:,} rows ({share:.1%}) were refused, more than checks.quarantined.threshold allows "
-            f"({check.threshold:.1%}); most often because {REASONS[rule]} ({refused[rule]:,} times, first in row "
-            f"{first[REASONS[rule]]}{shown}): {_remedy(rule, text)}{accept}"
+            f"({check.threshold:.1%}); most often because {_reason(main, refused, counts)}{accept}{also}"
         )
     examples = [
         {"reason": reason, "rows": refused[rule], "first_row": first[reason]}

@@ -106,7 +106,7 @@ def _first_line_not_utf8(path: Path) -> tuple[int, bytes] | None:
 
 
 def require_columns(path: Path, needed: dict[str, str], known: list[str], separator: str | None = None, separator_key: str = "") -> None:
-    """Stop where a file lacks a column, or has it twice.
+    """Stop where a file lacks columns, or has one twice.
 
     Parameters
     ----------
@@ -122,18 +122,29 @@ def require_columns(path: Path, needed: dict[str, str], known: list[str], separa
     Raises
     ------
     DataError
-        Naming the column, the key, and what was probably meant.
+        Naming the columns, the key of each, and what was probably meant.
     """
-    for column, key in needed.items():
+    for column in needed:
         if f"{column}_duplicated_0" in known:
             raise DataError(f"{path}: the header names the column {column!r} twice; give each column a name of its own")
-        if column in known:
-            continue
-        other = next((sign for sign in _SEPARATORS if len(known) == 1 and sign != separator and sign in known[0]), None)
-        if separator is not None and other is not None:
-            raise DataError(f"{path}: the whole header is one column, {known[0]!r}; set {separator_key} to {other!r}")
-        same = [name for name in known if name.strip().lower() == column.strip().lower()]
-        near = same or difflib.get_close_matches(column, known, n=1, cutoff=0.6)
-        meant = f" (did you mean {near[0]!r}?)" if near else ""
-        shown = ", ".join(known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
-        raise DataError(f"{path}: there is no column {column!r}; the file has {shown}; correct {key}{meant}")
+    missing = {column: key for column, key in needed.items() if column not in known}
+    if not missing:
+        return
+    other = next((sign for sign in _SEPARATORS if len(known) == 1 and sign != separator and sign in known[0]), None)
+    if separator is not None and other is not None:
+        raise DataError(f"{path}: the whole header is one column, {known[0]!r}; set {separator_key} to {other!r}")
+    shown = ", ".join(known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
+    meant = {column: _meant(column, known) for column in missing}
+    if len(missing) == 1:
+        ((column, key),) = missing.items()
+        guess = f" ({meant[column]})" if meant[column] else ""
+        raise DataError(f"{path}: there is no column {column!r}; the file has {shown}; correct {key}{guess}")
+    *first, last = [f"{column!r} ({'; '.join(filter(None, (key, meant[column])))})" for column, key in missing.items()]
+    raise DataError(f"{path}: there are no columns {', '.join(first)} and {last}; the file has {shown}; correct these keys")
+
+
+def _meant(column: str, known: list[str]) -> str:
+    """A question for the column that is nearest to a missing one; nothing where none is near."""
+    same = [name for name in known if name.strip().lower() == column.strip().lower()]
+    near = same or difflib.get_close_matches(column, known, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else ""
