@@ -1,7 +1,8 @@
 """What is wrong with a configuration, as one sentence: the key, the value and the fix, in this project's words."""
 
 import difflib
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -25,6 +26,14 @@ _BOUNDS = {
     "less_than": ("lt", "below"),
     "less_than_equal": ("le", "no more than"),
 }
+
+_MEANINGS = {
+    "s": ("seconds", "secs"),
+    "ms": ("milliseconds", "msecs"),
+    "us": ("microseconds", "usecs", "µs"),
+    "ns": ("nanoseconds", "nsecs"),
+}
+"""What an abbreviation among the choices is short for; a word that begins so means it."""
 
 Place = tuple[int | str, ...]
 
@@ -108,8 +117,12 @@ def _below(section: Any, step: int | str) -> Any:
     """What stands below a step: a field's annotation, or what a list or a mapping holds."""
     if _is_model(section):
         return section.model_fields[step].annotation if step in section.model_fields else None
-    arguments = [argument for argument in get_args(section) if argument is not type(None)]
-    return arguments[-1] if arguments else None
+    if get_origin(section) is Annotated:
+        return _below(get_args(section)[0], step)
+    if get_origin(section) in (Union, UnionType):
+        found = (_below(member, step) for member in get_args(section) if member is not NoneType)
+        return next((below for below in found if below is not None), None)
+    return get_args(section)[-1] if isinstance(step, int) == (get_origin(section) is list) and get_args(section) else None
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -135,6 +148,18 @@ def nearest(word: str, known: list[str]) -> str | None:
     """The known word that was probably meant."""
     found = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
     return found[0] if found else None
+
+
+def _meant(word: str, choices: list[str]) -> str | None:
+    """The choice that a word stands for: one that begins so, one that is short for it, or the nearest in spelling."""
+    word = word.lower()
+    if word in choices:
+        return word
+    begun = [choice for choice in choices if any(name.startswith(word) for name in (choice, *_MEANINGS.get(choice, ())))]
+    if len(begun) == 1:
+        return begun[0]
+    # Abbreviations are so short that any word would be near them.
+    return nearest(word, [choice for choice in choices if choice not in _MEANINGS])
 
 
 def _or(words: list[str]) -> str:
@@ -170,7 +195,7 @@ def _problem(first: dict[str, Any], place: Place, model: type[BaseModel]) -> str
         return f"there is no {place[-1]} {named!r}; {meant}{'The' if meant else 'the'} {place[-1]}s are {', '.join(map(repr, tags))}"
     if kind == "literal_error":
         words = [word.strip("' ") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
-        near = nearest(str(value), words)
+        near = _meant(str(value), words)
         meant = f"; did you mean {near!r}?" if near else f"; write {_or(words)}"
         if first["loc"][-1] == "[key]":
             return "there is no such key" + (meant if near else f"; the keys here are {', '.join(words)}")

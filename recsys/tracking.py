@@ -48,6 +48,12 @@ def store_uri(configured: str | None) -> str:
     return configured if configured is not None else f"{_SQLITE}{Path.cwd() / 'results' / 'mlflow' / 'mlflow.db'}"
 
 
+def _elsewhere(configured: str | None) -> str:
+    """Where else the store may be: the one that is not configured belongs to the working directory."""
+    missing = configured is None and not (Path.cwd() / "results" / "mlflow" / "mlflow.db").is_file()
+    return ", go to the folder that holds results/" if missing else ""
+
+
 def _database(uri: str) -> Path | None:
     """The file of an SQLite store; None for other stores."""
     return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
@@ -177,7 +183,9 @@ def champion_uri(tracking_uri: str | None, shop: str) -> str:
         database = _database(uri)
         others = _shops_in_database(database) if database is not None and database.is_file() else []
         there = f" (it has champions of {', '.join(others)}: is the shop's name right?)" if others else ""
-        raise RegistryError(f"{registered_name(shop)} has no champion in {_shown(uri)}{there}; {_REGISTER}, or name a package")
+        raise RegistryError(
+            f"{registered_name(shop)} has no champion in {_shown(uri)}{there}; {_REGISTER}{_elsewhere(tracking_uri)}, or name a package"
+        )
     return found
 
 
@@ -192,7 +200,7 @@ def fetch_model(model_uri: str, tracking_uri: str | None) -> Path:
     uri = store_uri(tracking_uri)
     database = _database(uri)
     if database is not None and not database.is_file():
-        raise RegistryError(f"there is no tracking store {database}; {_REGISTER}, or name a package folder")
+        raise RegistryError(f"there is no tracking store {database}; {_REGISTER}{_elsewhere(tracking_uri)}, or name a package folder")
     with _understood(uri):
         _client(uri)
         from mlflow.artifacts import download_artifacts

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -101,19 +102,35 @@ def statements_of(path: Path, layout: ItemLayout, item_type: pl.DataType, tally:
     ConfigurationError
         If the layout itself cannot be used.
     """
-    predicate, predicate_columns = predicate_of(layout.where, f"{layout.key}.where")
-    mapped = {use: column_name(column) for use, column in layout.columns if column is not None}
+    mapped = _mapped(layout)
     with _as_utf8(path, layout) as readable:
-        raw = replace(open_raw(readable, layout, list(mapped.values()), predicate_columns), path=path)
-        table = raw.table.filter(kept_by_where(raw, layout.where, predicate, predicate_columns, f"{layout.key}.where"))
-        if "property" in mapped and layout.properties is not None:
-            table = table.filter(text_expression(raw, mapped["property"]).is_in(list(layout.properties)))
-        table = table.select(pl.col(ROW).cast(pl.Int64).alias("row"), *_fields(raw, layout, mapped, item_type))
+        raw, table = _opened(path, readable, layout, item_type)
         with reading(path, raw.format, layout.key):
             for batch in table.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
                 tally.add(batch)
                 sound = batch.filter(pl.col("reason").is_null())
                 yield _a_row_a_property(sound, mapped).select(*properties_schema(item_type)).drop_nulls(["property", "value"])
+
+
+def look_into(path: Path, layout: ItemLayout) -> None:
+    """Open an item file as `statements_of` does and look at its first rows only; errors as there."""
+    with _as_utf8(path, layout, HEAD_ROWS) as readable:
+        _opened(path, readable, layout, pl.String())
+
+
+def _mapped(layout: ItemLayout) -> dict[str, str]:
+    return {use: column_name(column) for use, column in layout.columns if column is not None}
+
+
+def _opened(path: Path, readable: Path, layout: ItemLayout, item_type: pl.DataType) -> tuple[RawFile, pl.LazyFrame]:
+    """The file, and its wanted rows as `row` and the columns of `_fields`."""
+    predicate, predicate_columns = predicate_of(layout.where, f"{layout.key}.where")
+    mapped = _mapped(layout)
+    raw = replace(open_raw(readable, layout, list(mapped.values()), predicate_columns), path=path)
+    table = raw.table.filter(kept_by_where(raw, layout.where, predicate, predicate_columns, f"{layout.key}.where"))
+    if "property" in mapped and layout.properties is not None:
+        table = table.filter(text_expression(raw, mapped["property"]).is_in(list(layout.properties)))
+    return raw, table.select(pl.col(ROW).cast(pl.Int64).alias("row"), *_fields(raw, layout, mapped, item_type))
 
 
 def _fields(raw: RawFile, layout: ItemLayout, mapped: dict[str, str], item_type: pl.DataType) -> list[pl.Expr]:
@@ -154,8 +171,8 @@ def _a_row_a_property(rows: pl.DataFrame, mapped: dict[str, str]) -> pl.DataFram
 
 
 @contextmanager
-def _as_utf8(path: Path, layout: ItemLayout) -> Iterator[Path]:
-    """The file, or a copy of it in UTF-8 where it is written in another encoding; the file itself is never changed."""
+def _as_utf8(path: Path, layout: ItemLayout, lines: int | None = None) -> Iterator[Path]:
+    """The file, or a copy of it (or of its first `lines`) in UTF-8 where it is written in another encoding; it is never changed itself."""
     if layout.encoding == "utf-8" or not path.is_file():
         yield path
         return
@@ -167,5 +184,8 @@ def _as_utf8(path: Path, layout: ItemLayout) -> Iterator[Path]:
             opened(path, "rt", encoding=layout.encoding, newline="") as given,
             copy.open("w", encoding="utf-8", newline="") as taken,
         ):
-            shutil.copyfileobj(given, taken, 1 << 20)
+            if lines is None:
+                shutil.copyfileobj(given, taken, 1 << 20)
+            else:
+                taken.writelines(islice(given, lines))
         yield copy

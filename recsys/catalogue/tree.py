@@ -7,7 +7,7 @@ import polars as pl
 from recsys.catalogue.contract import CATEGORIES_SCHEMA
 from recsys.catalogue.texts import text_expression
 from recsys.errors import DataError
-from recsys.events.sources.files import column_name, open_raw, reading
+from recsys.events.sources.files import RawFile, column_name, open_raw, reading
 from recsys.events.where import kept_by_where, predicate_of
 from recsys.settings.catalogue import CategoryLayout
 
@@ -34,14 +34,25 @@ def read_tree(path: Path, layout: CategoryLayout) -> tuple[pl.DataFrame, list[st
     ConfigurationError
         If the layout itself cannot be used.
     """
+    raw, pairs = _opened(path, layout)
+    with reading(path, raw.format, layout.key):
+        found = pairs.collect()
+    return rooted(found, path)
+
+
+def look_into(path: Path, layout: CategoryLayout) -> None:
+    """Open a category tree as `read_tree` does and look at its first rows only; errors as there."""
+    _opened(path, layout)
+
+
+def _opened(path: Path, layout: CategoryLayout) -> tuple[RawFile, pl.LazyFrame]:
+    """The file, and its wanted rows as `category` and `parent`."""
     key = f"{layout.key}.where"
     predicate, predicate_columns = predicate_of(layout.where, key)
     raw = open_raw(path, layout, [layout.columns.category, layout.columns.parent], predicate_columns)
     category, parent = (text_expression(raw, column_name(column)) for column in (layout.columns.category, layout.columns.parent))
     wanted = raw.table.filter(kept_by_where(raw, layout.where, predicate, predicate_columns, key))
-    with reading(path, raw.format, layout.key):
-        pairs = wanted.select(category.alias("category"), parent.alias("parent")).collect()
-    return rooted(pairs, path)
+    return raw, wanted.select(category.alias("category"), parent.alias("parent"))
 
 
 def rooted(pairs: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[str]]:

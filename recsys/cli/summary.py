@@ -22,8 +22,16 @@ def summary(
     from recsys.cli.arguments import existing
     from recsys.config import load_configuration
     from recsys.configuration_file import read_configuration
+    from recsys.errors import DataError
     from recsys.files import read_json
 
+    if not (results / "champion" / "metrics.json").exists():
+        elsewhere = "" if results == Path("results") else f" --directory {shlex.quote(str(results.parent))}"
+        given = "" if configuration == Path("workflow_config.yaml") else f" --configfile {shlex.quote(str(configuration))}"
+        raise DataError(
+            f"there is no finished run in {results.resolve()}; run the pipeline first (`snakemake --cores N{elsewhere}{given}`), or name "
+            "the results folder of another one"
+        )
     serve = load_configuration(read_configuration(configuration)).serve
     metrics = read_json(existing(results / "champion" / "metrics.json"))
     choice = read_json(existing(results / "champion" / "choice.json"))

@@ -28,6 +28,16 @@ _IDS = {"item": "item_id", "visitor": "visitor_id", "session": "session"}
 
 
 @dataclass(frozen=True)
+class _Opened:
+    """A raw file, and how its rows are read."""
+
+    raw: RawFile
+    fields: "_Fields"
+    kept: pl.Expr
+    predicate_columns: list[str]
+
+
+@dataclass(frozen=True)
 class _Fields:
     """The columns of a reading as expressions on the raw table, and the types of the ids."""
 
@@ -68,14 +78,12 @@ def ingest(path: Path, layout: FilesSource, checks: Checks, events: Path, quaran
     ConfigurationError
         If the layout itself cannot be used.
     """
-    mapped = {field: column for field, column in layout.columns if column is not None}
-    predicate, predicate_columns = predicate_of(layout.where, "source.where")
-    raw = open_raw(path, layout, list(mapped.values()), predicate_columns)
-    latest = _latest_believed(path, checks) if dated else None
-    fields = _fields(raw, layout, mapped, latest)
-    shown = _raw_fields(raw, [column_name(column) for column in mapped.values()], predicate_columns)
-    table = raw.table.with_columns(kept_by_where(raw, layout.where, predicate, predicate_columns, "source.where").alias("__kept"))
-    table = table.select("__kept", *fields.expressions, *shown)
+    mapped = _mapped(layout)
+    latest = _latest_believed(path, checks) if dated and path.exists() else None
+    opened = _opened(path, layout, latest)
+    raw, fields = opened.raw, opened.fields
+    shown = _raw_fields(raw, [column_name(column) for column in mapped.values()], opened.predicate_columns)
+    table = raw.table.with_columns(opened.kept.alias("__kept")).select("__kept", *fields.expressions, *shown)
 
     optional = [column for column in OPTIONAL_COLUMNS if column in mapped]
     columns = [*EVENT_COLUMNS, *optional]
@@ -114,6 +122,31 @@ def ingest(path: Path, layout: FilesSource, checks: Checks, events: Path, quaran
         enforce(findings)
     write_json(quality, summary)
     return summary
+
+
+def look_into(path: Path, layout: FilesSource) -> None:
+    """Open a raw file as `ingest` does and look at its first rows only.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, lacks a column, or has one of a type that cannot be used.
+    ConfigurationError
+        If the layout itself cannot be used.
+    """
+    _opened(path, layout, None)
+
+
+def _mapped(layout: FilesSource) -> dict[str, str | int]:
+    return {field: column for field, column in layout.columns if column is not None}
+
+
+def _opened(path: Path, layout: FilesSource, latest: dt.datetime | None) -> _Opened:
+    mapped = _mapped(layout)
+    predicate, predicate_columns = predicate_of(layout.where, "source.where")
+    raw = open_raw(path, layout, list(mapped.values()), predicate_columns)
+    fields = _fields(raw, layout, mapped, latest)
+    return _Opened(raw, fields, kept_by_where(raw, layout.where, predicate, predicate_columns, "source.where"), predicate_columns)
 
 
 def _latest_believed(path: Path, checks: Checks) -> dt.datetime | None:

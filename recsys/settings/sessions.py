@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recsys.settings.base import Duration, Section, SplitSize
 
@@ -27,6 +27,15 @@ class SplitSettings(Section):
     """Sessions that start in this part before the test part are validation."""
     protocol: Literal["strict", "gru4rec"] = "strict"
     """`strict`: nothing after a cut reaches training or its filters. `gru4rec`: filters before splitting, as published figures do."""
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> "SplitSettings":
+        if isinstance(self.test, float) and isinstance(self.valid, float) and round(self.test + self.valid, 9) >= 1:
+            raise ValueError(
+                f"test is {self.test} and valid is {self.valid}, shares of all sessions, so that none is left for training; choose shares "
+                "that sum to less than 1, such as 0.1 each"
+            )
+        return self
 
 
 class FilterSettings(Section):

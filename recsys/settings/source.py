@@ -171,6 +171,9 @@ def expand_paths(patterns: list[str], key: str) -> list[str]:
     for pattern in patterns:
         found = sorted(glob(expand_path(pattern, key), recursive=True))
         if not found:
-            raise ConfigurationError(f"{key}: no file matches {pattern!r} (looked for it from {Path.cwd()}); correct the path")
+            raise ConfigurationError(
+                f"{key}: no file matches {pattern!r} (looked for it from {Path.cwd()}); correct the path, or name the folder with "
+                "--directory"
+            )
         files += [file for file in found if file not in files]
     return files

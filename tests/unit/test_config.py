@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from recsys.config import BASELINE_FAMILIES, PARAMETERS, SEEDED_FAMILIES, json_schema, load_configuration
+from recsys.configuration_errors import sentence
 from recsys.errors import ConfigurationError
 from recsys.models.registry import FAMILIES, model_class
-from recsys.settings.base import format_duration, parse_duration
+from recsys.settings.base import Section, format_duration, parse_duration
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = {"runs": {"pop": {"model": "popularity"}}}
@@ -61,6 +63,7 @@ def test_a_run_overrides_its_family_and_has_a_job_a_seed():
             {"source": {"type": "files", "paths": "a.csv", "columns": {"visitor": "v", "itm": "i", "timestamp": "t"}}},
             ["source.columns.itm", "did you mean 'item'?"],
         ),
+        ({"split": {"test": 0.9, "valid": 0.1}}, ["split", "0.9", "0.1", "less than 1"]),
         ({"split": {"test": 1.5}}, ["split.test", "1.5", "'7d'"]),
         ({"split": {"valid": 0}}, ["split.valid", "'7d'"]),
         ({"source": {"type": "kafka"}}, ["source", "'kafka'", "'demo', 'files'"]),
@@ -82,6 +85,85 @@ def test_a_mistake_is_told_with_key_value_and_fix(changed, told):
     for text in told:
         assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+ITEMS = {"paths": "items.csv", "columns": {"item": "i", "name": "n"}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"catalogue": {"itms": ITEMS}}, "source.catalogue.itms: there is no such key; did you mean 'items'?"),
+        (
+            {"catalogue": {"items": ITEMS | {"seperator": ";"}}},
+            "source.catalogue.items.seperator: there is no such key; did you mean 'separator'?",
+        ),
+        (
+            {"catalogue": {"items": ITEMS | {"columns": {"item": "i", "nmae": "n"}}}},
+            "source.catalogue.items.columns.nmae: there is no such key; did you mean 'name'?",
+        ),
+        (
+            {"catalogue": {"items": ITEMS | {"columns": {"itm": "i", "name": "n"}}}},
+            "source.catalogue.items.columns.itm: there is no such key; did you mean 'item'?",
+        ),
+        (
+            {"catalogue": {"categories": {"path": "tree.csv", "columns": {"category": "c", "zzz": "p"}}}},
+            "source.catalogue.categories.columns.parent: this key is missing; add it",
+        ),
+        (
+            {"catalogue": {"categories": {"path": "tree.csv", "columns": {"category": "c", "parent": "p", "zzz": "p"}}}},
+            "source.catalogue.categories.columns.zzz: there is no such key; the keys here are category, parent",
+        ),
+    ],
+)
+def test_keys_in_sections_that_may_be_left_out_are_known(changed, told):
+    source = {"type": "files", "paths": "a.csv", "columns": {"visitor": "v", "item": "i", "timestamp": "t"}}
+    with pytest.raises(ConfigurationError) as caught:
+        load_configuration(BASE | {"source": source | changed})
+    assert str(caught.value) == told
+
+
+class Leaf(Section):
+    colour: str
+
+
+class Tree(Section):
+    leaves: list[Leaf] | None = None
+    by_name: dict[str, Leaf | None] | None = None
+
+
+@pytest.mark.parametrize("content", [{"leaves": [{"color": "red"}]}, {"by_name": {"oak": {"color": "red"}}}])
+def test_keys_in_lists_and_mappings_of_sections_are_known(content):
+    with pytest.raises(ValidationError) as caught:
+        Tree.model_validate(content)
+    assert sentence(caught.value, "tree", Tree).endswith(".color: there is no such key; did you mean 'colour'?")
+
+
+@pytest.mark.parametrize(
+    ("unit", "meant"),
+    [("seconds", "s"), ("sec", "s"), ("S", "s"), ("milliseconds", "ms"), ("Millis", "ms"), ("microseconds", "us"), ("nano", "ns")],
+)
+def test_a_unit_that_is_written_out_is_understood(unit, meant):
+    assert f"did you mean {meant!r}?" in refused_unit(unit)
+
+
+@pytest.mark.parametrize("unit", ["minutes", "mins", "m", "ns "])
+def test_a_unit_that_there_is_not_is_told_with_those_that_there_are(unit):
+    assert refused_unit(unit).endswith("write s, ms, us or ns")
+
+
+def refused_unit(unit: str) -> str:
+    """What is said about a unit."""
+    columns = {"visitor": "v", "item": "i", "timestamp": "t"}
+    source = {"type": "files", "paths": "a.csv", "columns": columns, "timestamps": {"unit": unit}}
+    with pytest.raises(ConfigurationError) as caught:
+        load_configuration(BASE | {"source": source})
+    return str(caught.value)
+
+
+def test_shares_and_durations_of_the_log_may_be_mixed():
+    assert load_configuration(BASE | {"split": {"test": 0.7, "valid": 0.2}}).split.test == 0.7
+    assert load_configuration(BASE | {"split": {"test": "7d", "valid": 0.9}}).split.valid == 0.9
 
 
 def test_parts_are_named_after_their_files_and_never_twice(tmp_path):

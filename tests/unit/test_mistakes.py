@@ -150,6 +150,22 @@ def _() -> list[str]:
     return configured(RUNS + "source: {type: files, paths: logs/*.csv, columns: {visitor: user, item: item, timestamp: time}}\n")
 
 
+@mistake("A unit written out")
+def _() -> list[str]:
+    source = "{type: files, paths: log.csv, columns: {visitor: user, item: item, timestamp: time}, timestamps: {unit: seconds}}"
+    return configured(RUNS + f"source: {source}\n")
+
+
+@mistake("Shares that leave nothing to train on")
+def _() -> list[str]:
+    return configured(RUNS + "split: {test: 0.7, valid: 0.5}\n")
+
+
+@mistake("A folder of `--directory` that is not there")
+def _() -> list[str]:
+    return [*configured(RUNS), "--directory", "shops/gardn"]
+
+
 @mistake("A missing column")
 def _() -> list[str]:
     return ingest(rows(head="user,time,Item"))
@@ -305,6 +321,16 @@ KEPT: list[socket.socket] = []
 def _() -> list[str]:
     store()
     return ["serve", "--shop", "dmeo"]
+
+
+@mistake("Serving from another folder")
+def _() -> list[str]:
+    return ["serve"]
+
+
+@mistake("A summary where nothing has run")
+def _() -> list[str]:
+    return ["summary"]
 
 
 @mistake("A damaged MLflow store")
