@@ -20,7 +20,7 @@ from recsys.files import folder_digests, value_digest, whole_file, write_json
 from recsys.serving.manifest import MANIFEST
 from recsys.serving.recommender import PACKAGE_FORMAT
 from recsys.storage import require_writable, storage_error
-from recsys.workflow_failures import FailedJob, failures
+from recsys.workflow_failures import FailedJob, failures, interruption
 from tests.mistakes import contents, documented, says
 
 START = 1_714_564_800
@@ -171,6 +171,11 @@ def _() -> list[str]:
     return ingest(rows(head="user,time,Item"))
 
 
+@mistake("Several missing columns")
+def _() -> list[str]:
+    return ingest(rows(head="users,clock,Item"))
+
+
 @mistake("Another separator")
 def _() -> list[str]:
     return ingest(rows().replace(",", ";"))
@@ -251,6 +256,11 @@ def _() -> list[str]:
 @mistake("Rows with too few fields")
 def _() -> list[str]:
     return ingest(rows(90) + "1,1714564800000\n" * 10)
+
+
+@mistake("Two faults in many rows")
+def _() -> list[str]:
+    return ingest(rows(70) + ",1714564800000,1\n" * 20 + "1,noon,1\n" * 10)
 
 
 @mistake("Seconds read as milliseconds (1970)")
@@ -538,3 +548,20 @@ def test_failures_side_by_side_are_all_told_and_equal_ones_once(tmp_path):
         jobs.append(FailedJob(f"rule of {name}", (tmp_path / name,)))
     assert failures(jobs, []) == ["recsys: one (rule of a, rule of c)", "recsys: two (rule of b)"]
     assert failures([], []) == []
+
+
+@pytest.mark.parametrize(
+    ("logged", "running", "expected"),
+    [
+        ("Terminating processes on user request, this might take some time.\n", {"train_run"}, "goes on where it stood"),
+        ("Terminating processes on user request, this might take some time.\n", {"serve"}, "the server was stopped"),
+        ("Terminating processes on user request, this might take some time.\n", {"serve", "train_run"}, "goes on where it stood"),
+        ("Will exit after finishing currently running jobs (scheduler).\n", set(), "goes on where it stood"),
+        ("Shutting down, this might take some time.\n", {"serve"}, None),
+    ],
+)
+def test_an_interruption_is_told_apart_from_a_failure(logged, running, expected, tmp_path):
+    log = tmp_path / "snakemake.log"
+    log.write_text("Building DAG of jobs...\n" + logged)
+    told = interruption([str(log)], frozenset(running))
+    assert told is None if expected is None else expected in told
