@@ -1,6 +1,6 @@
 """What the report shows of the models.
 
-Needs what evaluation, test, package and registration wrote; gives figures and pages on what the models are worth, what they recommend,
+Needs what checks, evaluation, test, package and registration wrote; gives figures and pages on what the models are worth, what they recommend,
 and what was found of the package before it was promoted.
 """
 
@@ -109,6 +109,8 @@ rule write_verdict:
         smoke="results/champion/smoke.json",
         registered="results/champion/registered.json",
         package="results/champion/package",
+        quality="results/quality/quality.json",
+        log="results/sessions/summary.json",
     output:
         results=report(
             "results/report/results.html",
@@ -130,11 +132,13 @@ rule write_verdict:
     conda:
         "../envs/write_verdict.yaml"
     params:
+        shop=CONFIGURATION.shop,
         code=code_digest("verdict"),
     shell:
         "recsys verdict --choice {input.choice:q} --metrics {input.metrics:q} --comparison {input.comparison:q} --parity {input.parity:q}"
-        " --smoke {input.smoke:q} --registered {input.registered:q} --package {input.package:q} --results-page {output.results:q}"
-        " --package-page {output.package:q} --summary {output.summary:q} > {log:q} 2>&1"
+        " --smoke {input.smoke:q} --registered {input.registered:q} --package {input.package:q} --quality {input.quality:q}"
+        " --log {input.log:q} --shop {params.shop:q} --results-page {output.results:q} --package-page {output.package:q}"
+        " --summary {output.summary:q} > {log:q} 2>&1"
 
 
 rule draw_training:

@@ -65,6 +65,12 @@ class Finding:
         }
 
 
+def failed_checks(quality: dict[str, Any]) -> list[str]:
+    """What `quality/quality.json` tells of the checks that failed, a sentence each."""
+    failed = [finding for finding in quality["checks"] if not finding["passed"]]
+    return [finding["sentence"] + (" (in the test log)" if finding["of"] == "the test log" else "") for finding in failed]
+
+
 def enforce(findings: Iterable[Finding]) -> None:
     """Say what failed, and stop where a policy says so.
 

@@ -10,7 +10,7 @@ def summary(
     results: Annotated[Path, typer.Argument(help="The results folder.")] = Path("results"),
     configuration: Annotated[Path, typer.Option(help="The configuration the pipeline ran with.")] = Path("workflow_config.yaml"),
 ) -> None:
-    """Print the champion beside its baselines, and how to serve it."""
+    """Print the champion beside its baselines, the checks of the log that failed, and how to serve it."""
     import json
     import os
     import shlex
@@ -19,11 +19,13 @@ def summary(
     from rich.console import Console
     from rich.table import Table
 
+    from recsys.checks.finding import failed_checks
     from recsys.cli.arguments import existing
     from recsys.config import load_configuration
     from recsys.configuration_file import read_configuration
     from recsys.errors import DataError
     from recsys.files import read_json
+    from recsys.report.verdict import baseline_won
 
     if not (results / "champion" / "metrics.json").exists():
         elsewhere = "" if results == Path("results") else f" --directory {shlex.quote(str(results.parent))}"
@@ -36,6 +38,7 @@ def summary(
     metrics = read_json(existing(results / "champion" / "metrics.json"))
     choice = read_json(existing(results / "champion" / "choice.json"))
     registered = read_json(existing(results / "champion" / "registered.json"))
+    quality = read_json(existing(results / "quality" / "quality.json"))
     manifest = read_json(existing(results / "champion" / "package" / "manifest.json"))
     items = pl.read_parquet(existing(results / "fit" / "final" / "items.parquet"), n_rows=2)["item_id"].to_list()
 
@@ -53,8 +56,12 @@ def summary(
     console.print(table)
     console.print(f"Chosen because {choice['why']}.", highlight=False, soft_wrap=True)
     console.print(f"{registered['name']}, version {registered['version']}: {registered['reason']}", highlight=False, soft_wrap=True)
-    if metrics["run"] in metrics["baselines"]:
-        console.print("A baseline won: on this log, learning from sequences does not pay yet.", highlight=False)
+    if won := baseline_won(metrics):
+        console.print(won, highlight=False)
+    if failed := failed_checks(quality):
+        console.print(f"\n{len(failed)} of {len(quality['checks'])} checks of the log failed:", highlight=False)
+        for sentence in failed:
+            console.print(f"- {sentence}", highlight=False, markup=False, soft_wrap=True)
     request = {"dataframe_records": [{"session": [str(item) if manifest.get("id_type") == "hash" else item for item in items]}]}
     host = f"[{serve.host}]" if ":" in serve.host else serve.host
     address = f"http://{host}:{serve.port}/invocations"

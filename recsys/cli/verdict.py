@@ -14,6 +14,9 @@ def verdict(
     smoke: Annotated[Path, typer.Option(help="What the smoke test wrote.")],
     registered: Annotated[Path, typer.Option(help="What was registered and decided.")],
     package: Annotated[Path, typer.Option(help="The package.")],
+    quality: Annotated[Path, typer.Option(help="The quality of the log, with its checks.")],
+    log: Annotated[Path, typer.Option(help="The log's counts and times, as `recsys sessionize` writes them.")],
+    shop: Annotated[str, typer.Option(help="The shop's name.")],
     results_page: Annotated[Path, typer.Option(help="The HTML page on the choice and the test, to write.")],
     package_page: Annotated[Path, typer.Option(help="The HTML page on the package and its promotion, to write.")],
     summary: Annotated[Path, typer.Option(help="The report's first sentences, to write.")],
@@ -23,8 +26,8 @@ def verdict(
     from recsys.files import read_json
     from recsys.report.verdict import Outcome, write_package, write_results, write_summary
 
-    files = (choice, metrics, comparison, parity, smoke, registered, package / "manifest.json")
-    outcome = Outcome(*(read_json(existing(path)) for path in files))
+    files = (choice, metrics, comparison, parity, smoke, registered, package / "manifest.json", quality, log)
+    outcome = Outcome(*(read_json(existing(path)) for path in files), shop=shop)
     write_results(results_page, outcome)
     write_package(package_page, outcome)
     write_summary(summary, outcome)

@@ -188,11 +188,11 @@ def draw_diversity(numbers: dict[str, Any], path: Path) -> None:
     found = numbers["concentration"]
     rows = {_named(model, numbers["champion"]): one for model, one in found["models"].items()} | {_CLICKED: found["clicks"]}
     shown = {
-        "Coverage": ("items that occur (% of the vocabulary)", lambda one: 100 * one["coverage"], 100),
-        "Gini coefficient": ("inequality (0: items alike, 1: one item)", lambda one: one["gini"], 1),
-        "Novelty": ("mean self-information (bits)", lambda one: one["novelty"], None),
+        "Coverage": ("items that occur at all\n(% of the vocabulary)", lambda one: 100 * one["coverage"], 100),
+        "Inequality (Gini)": ("0: all items alike, 1: one item has\neverything (no unit)", lambda one: one["gini"], 1),
+        "Novelty": ("how rare the items are, one more:\nhalf as often clicked (bits)", lambda one: one["novelty"], None),
     }
-    figure, axes = plots(1, 3, width=9, height=1.6 + _ROW * len(rows), sharey=True)
+    figure, axes = plots(1, 3, width=9.4, height=1.8 + _ROW * len(rows), sharey=True)
     for plot, (title, (unit, value, most)) in zip(axes, shown.items(), strict=True):
         for place, one in enumerate(rows.values()):
             style = _CLICKS if place == len(rows) - 1 else series_style(place)

@@ -215,9 +215,10 @@ def popularity(popular: Mapping[str, Any], sparse: Mapping[str, Any]) -> Figure:
     for part, marker in (("0.01", "o"), ("0.1", "s"), ("0.5", "^")):
         reached = 100 * popular["share_of_clicks_of_top"][part]
         place = 100 * float(part)
-        axes["share"].plot([place], [reached], marker=marker, color=COLOURS[1], linestyle="none")
-        text, below = f"top {place:.0f} %: {reached:.0f} %", reached > 85
-        axes["share"].annotate(text, (place, reached), (7, -5), textcoords="offset points", fontsize=8, va="top" if below else "center")
+        style = {"marker": marker, "color": COLOURS[1], "linestyle": "none"}
+        axes["share"].plot([place], [reached], label=f"top {place:.0f} %: {reached:.0f} %", **style)
+    # The curve is never below the diagonal, so that this corner is free.
+    axes["share"].legend(loc="lower right")
     for place, name in enumerate(("item", sparse["of"])):
         held = sparse[name]
         style = series_style(place) | {"marker": "none"}

@@ -16,6 +16,7 @@ from recsys.figures.style import (
     empty,
     label,
     legend_above,
+    legend_under_title,
     panels,
     plots,
     save,
@@ -109,7 +110,7 @@ def _events(axes: Axes, times: pl.DataFrame) -> None:
     axes.set_ylim(bottom=0)
     thousands(axes, "y")
     time_axis(axes)
-    axes.legend(ncols=min(4, len(totals)), loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
+    legend_under_title(axes, 4)
 
 
 def draw_refused(parts: list[dict[str, Any]], threshold: float, path: Path) -> None:
@@ -125,7 +126,8 @@ def draw_refused(parts: list[dict[str, Any]], threshold: float, path: Path) -> N
     order = sorted(totals, key=lambda reason: -totals[reason])
     own = order if len(order) <= REASONS_SHOWN + 1 else order[:REASONS_SHOWN]
 
-    figure, (axes,) = plots(height=1.7 + 0.22 * len(found))
+    bars = max(len(found), 3)
+    figure, (axes,) = plots(height=1.3 + 0.24 * bars)
     label(axes, "Rows that were refused", "share of the part's rows (%)", "part (name)")
     if not order:
         empty(axes, "no row was refused")
@@ -145,9 +147,11 @@ def draw_refused(parts: list[dict[str, Any]], threshold: float, path: Path) -> N
         )
     axes.set_xlim(0, max(most, 100 * threshold if 100 * threshold <= 2 * most else 0) * 1.15)
     axes.set_yticks(places, [shorten(part.name, 34) for part in found])
-    axes.invert_yaxis()
+    axes.set_ylim(bars - 0.5, -0.5)
     axes.grid(False, axis="y")
-    legend_above(figure, axes.get_legend_handles_labels()[0])
+    lines = legend_above(figure, axes.get_legend_handles_labels()[0])
+    # The legend has room of its own, so that the bars of a few parts are not squeezed under that of many reasons.
+    figure.set_figheight(figure.get_figheight() + 0.17 * lines)
     save(figure, path)
 
 
@@ -228,7 +232,7 @@ def _volume(axes: Axes, name: str, days: list[dict[str, Any]], factor: float) ->
         time_axis(axes)
     else:
         axes.set_xticks(dates, [str(dt.date.fromisoformat(days[0]["day"]))])
-    axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, fontsize=8)
+    legend_under_title(axes, 6)
 
 
 def draw_checks(findings: list[tuple[str, dict[str, Any]]], path: Path) -> None:

@@ -157,11 +157,20 @@ def shorten(text: str, most: int = 28) -> str:
     return f"{text[: most - 1 - tail]}…{text[-tail:]}"
 
 
-def legend_above(figure: Figure, handles: Sequence) -> None:
-    """One legend for all plots of a figure, over them, in as many columns as its texts have room for."""
+def legend_above(figure: Figure, handles: Sequence) -> int:
+    """One legend for all plots of a figure, over them, in as many columns as its texts have room for; gives its number of lines."""
     longest = max((len(handle.get_label()) for handle in handles), default=0)
     columns = max(1, min(6, len(handles), 95 // (longest + 8)))
     figure.legend(handles=list(handles), loc="outside upper right", ncols=columns)
+    return -(-len(handles) // columns)
+
+
+def legend_under_title(axes: Axes, columns: int) -> None:
+    """The legend of a plot between it and its title, in at most so many columns; called when title and data are drawn."""
+    count = len(axes.get_legend_handles_labels()[0])
+    columns = max(1, min(columns, count))
+    axes.legend(ncols=columns, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
+    axes.set_title(axes.get_title(loc="left"), pad=10 + 12 * -(-count // columns))
 
 
 def empty(axes: Axes, text: str) -> None:

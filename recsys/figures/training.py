@@ -55,7 +55,7 @@ def curves(runs: Sequence[Curve], refit: Curve | None, metric: str) -> Figure:
             axes[f"loss {place}"],
             f"Training loss: {name}",
             "epoch (number)",
-            "mean loss (nats)" if name == "cross-entropy" else "mean loss (no unit)",
+            "mean loss (−ln of a probability)" if name == "cross-entropy" else "mean loss (no unit)",
         )
         whole_numbers(axes[f"loss {place}"], "x")
     if watched:

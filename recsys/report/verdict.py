@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recsys.checks.finding import failed_checks
 from recsys.files import whole_file
 from recsys.report.page import Markup, element, table, write_page
 
@@ -15,7 +16,7 @@ _ANSWERED = 300
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the stages after training wrote: the content of files of `champion/`.
+    """What the stages wrote: the content of files of `champion/`, and what is known of the log.
 
     Attributes
     ----------
@@ -23,6 +24,12 @@ class Outcome:
         The JSON files of that name.
     manifest
         The package's `manifest.json`.
+    quality
+        `quality/quality.json`.
+    log
+        `sessions/summary.json`.
+    shop
+        The shop's name.
     """
 
     choice: dict[str, Any]
@@ -32,6 +39,35 @@ class Outcome:
     smoke: dict[str, Any]
     registered: dict[str, Any]
     manifest: dict[str, Any]
+    quality: dict[str, Any]
+    log: dict[str, Any]
+    shop: str
+
+
+def baseline_won(metrics: dict[str, Any]) -> str:
+    """What there is to say where the champion is a baseline; nothing where it is not."""
+    if metrics["run"] not in metrics["baselines"]:
+        return ""
+    return "A baseline won: on this log, learning from sequences does not pay yet."
+
+
+def untested(outcome: Outcome) -> str:
+    """Why runs that were compared on validation are not on test; nothing where all are."""
+    tested = {outcome.metrics["run"], *outcome.metrics["baselines"]}
+    names = [row["name"] for row in outcome.choice["table"] if row["name"] not in tested]
+    if not names:
+        return ""
+    return (
+        f"Not on test: {', '.join(names)}. Only the champion and the baselines are fitted again and tested, since the best of many looks "
+        "at the test split would seem better than it is; validation shows how the others compare."
+    )
+
+
+def _origin(outcome: Outcome) -> str:
+    """The shop, and from when to when its log goes."""
+    first, last = outcome.log["first"][:10], outcome.log["last"][:10]
+    span = f"of {first}" if first == last else f"from {first} to {last}"
+    return f"{outcome.shop}, log {span} (UTC): {outcome.quality['events']:,} events, {outcome.log['sessions']:,} sessions"
 
 
 def _header(kind: str, cutoff: str) -> str:
@@ -153,16 +189,14 @@ def promotion_rows(registered: dict[str, Any]) -> list[list[object]]:
 def write_results(path: Path, outcome: Outcome) -> None:
     """The page on the choice and on the test split."""
     percent = f"{100 * outcome.comparison['confidence']:g}%"
-    lost = " A baseline won: on this log, learning from sequences does not pay yet." * (
-        outcome.metrics["run"] in outcome.metrics["baselines"]
-    )
     write_page(
         path,
         "What was chosen, and what it is worth",
+        element("p", f"{_origin(outcome)}.", style="quiet"),
         element(
             "section",
             element("h2", "The choice, on validation"),
-            element("p", f"{outcome.choice['why']}.{lost}"),
+            element("p", f"{outcome.choice['why']}. {baseline_won(outcome.metrics)}".strip()),
             choice_table(outcome.choice),
         ),
         element(
@@ -171,8 +205,11 @@ def write_results(path: Path, outcome: Outcome) -> None:
             element(
                 "p",
                 f"The chosen run and the baselines, fitted again on training and validation together: {outcome.metrics['predictions']:,} "
-                "predictions of the next click, ranked against all items; of equal scores the worst rank counts.",
+                "predictions of the next click, ranked against all items; of equal scores the worst rank counts. recall@20 is the share of "
+                "predictions whose item stands among the first 20; MRR@20 is the mean of 1 / its rank, and NDCG@20 of 1 / log2(rank + 1), "
+                "both 0 beyond the 20.",
             ),
+            *([element("p", why)] if (why := untested(outcome)) else []),
             test_table(outcome.metrics),
         ),
         element(
@@ -226,14 +263,19 @@ def write_summary(path: Path, outcome: Outcome) -> None:
     ]
     beside = f"; {', '.join(others)}" if others else ""
     recall = outcome.comparison["models"][metrics["run"]]["intervals"]["recall@20"]
+    failed, checks = failed_checks(outcome.quality), len(outcome.quality["checks"])
     lines = [
-        f"**The champion is {_rst(metrics['run'])}** (model {_rst(metrics['model'])}). {_rst(outcome.choice['why'])}.",
+        f"**Shop and log:** {_rst(_origin(outcome))}.",
+        f"**The champion is {_rst(metrics['run'])}** (model {_rst(metrics['model'])}). {_rst(outcome.choice['why'])}. "
+        f"{_rst(baseline_won(metrics))}".strip(),
         f"On the test split, {metrics['predictions']:,} predictions looked at once, its recall\\@20 is {_rst(_interval(recall))}"
         f"{_rst(beside)}; the champion's MRR\\@20 is {metrics['mrr']['20']:.4f}.",
         f"The package passed {sum(check['ok'] for check in outcome.smoke['checks'])} of {len(outcome.smoke['checks'])} requests of its "
         f"smoke test. Version {registered['version']} of {_rst(registered['name'])} "
         + ("is the champion" if registered["alias_promoted"] else f"was not promoted, version {registered['champion_version']} stays")
         + f": {_rst(registered['reason'])}.",
+        f"**{len(failed)} of {checks} checks of the log failed:**" if failed else f"None of {checks} checks of the log failed.",
+        *(f"- {_rst(sentence)}" for sentence in failed),
     ]
     with whole_file(path) as partial:
         partial.write_text("\n\n".join(lines) + "\n", encoding="utf-8")

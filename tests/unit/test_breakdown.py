@@ -1,6 +1,7 @@
 """What the report says of the models: breakdowns, concentration, example sessions and verdicts, on data with answers known by hand."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,18 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys.cli.summary import summary
 from recsys.errors import DataError
 from recsys.evaluation import breakdown
 from recsys.evaluation.bootstrap import interval, intervals
 from recsys.evaluation.final import write_exposure, write_test_ranks
 from recsys.evaluation.ranking import Ranking
 from recsys.figures import evaluation as figures
+from recsys.files import write_json, write_parquet
 from recsys.report.examples import Example, choose_sessions, cut_of, describe_items, write_examples, written_scores
 from recsys.report.page import Markup, element, table, text
 from recsys.report.verdict import Outcome, write_package, write_results, write_summary
 from recsys.sessions.table import Sessions
 from recsys.settings.training import EvaluationSettings
 
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = EvaluationSettings(bootstrap=200)
 
 
@@ -212,7 +216,18 @@ OUTCOME = Outcome(
         "exclude_session_items": True,
         "max_session_length": 200,
     },
+    quality={
+        "events": 5678,
+        "checks": [
+            {"passed": True, "of": "the log", "sentence": None},
+            {"passed": False, "of": "the log", "sentence": "missing_days: 2 of 9 days"},
+            {"passed": False, "of": "the test log", "sentence": "bots: 1 of 3 visitors"},
+        ],
+    },
+    log={"first": "2024-03-01T00:08:19.000+00:00", "last": "2024-04-30T00:01:09.000+00:00", "sessions": 321},
+    shop="tea_shop",
 )
+BASELINE_WON = replace(OUTCOME, metrics=OUTCOME.metrics | {"run": "pop_"})
 
 
 @pytest.fixture
@@ -366,7 +381,15 @@ def test_results_page_compares_the_champion_with_its_baselines(tmp_path: Path) -
     assert "0.4000 to 0.6000" in words
     assert "gru minus pop_" in words
     assert "+0.4000 (+0.3800 to +0.4200)" in words
-    assert not any("A baseline won" in word for word in words)
+    assert "tea_shop, log from 2024-03-01 to 2024-04-30 (UTC): 5,678 events, 321 sessions." in words
+    assert not any("A baseline won" in word or "Not on test" in word for word in words)
+
+
+def test_results_page_says_that_a_baseline_won_and_why_the_loser_is_not_on_test(tmp_path: Path) -> None:
+    write_results(tmp_path / "results.html", BASELINE_WON)
+    words = page_of(tmp_path / "results.html").words
+    assert any("A baseline won" in word for word in words)
+    assert any(word.startswith("Not on test: gru. Only the champion and the baselines are fitted again") for word in words)
 
 
 def test_summary_is_sound_restructured_text(tmp_path: Path) -> None:
@@ -377,6 +400,35 @@ def test_summary_is_sound_restructured_text(tmp_path: Path) -> None:
     assert "that of pop_ is 0.1000" in html
     assert "<a " not in html
     assert "Version 3 of session-recommender-a_ was not promoted, version 2 stays" in html
+    assert "tea_shop, log from 2024-03-01 to 2024-04-30 (UTC)" in html
+    assert "2 of 3 checks of the log failed" in html
+    assert "<li>missing_days: 2 of 9 days</li>" in html
+    assert "bots: 1 of 3 visitors (in the test log)" in html
+    assert "A baseline won" not in html
+
+
+def test_summary_says_that_a_baseline_won_and_that_no_check_failed(tmp_path: Path) -> None:
+    write_summary(tmp_path / "summary.rst", replace(BASELINE_WON, quality=OUTCOME.quality | {"checks": OUTCOME.quality["checks"][:1]}))
+    told = (tmp_path / "summary.rst").read_text()
+    assert "A baseline won" in told
+    assert "None of 1 checks of the log failed." in told
+
+
+def test_the_terminal_names_the_checks_that_failed_and_the_baseline_that_won(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    champion = tmp_path / "champion"
+    for path, content in (
+        (champion / "metrics.json", BASELINE_WON.metrics),
+        (champion / "choice.json", OUTCOME.choice),
+        (champion / "registered.json", OUTCOME.registered),
+        (champion / "package" / "manifest.json", OUTCOME.manifest),
+        (tmp_path / "quality" / "quality.json", OUTCOME.quality),
+    ):
+        write_json(path, content)
+    write_parquet(pl.DataFrame({"item_id": [7, 8]}), tmp_path / "fit" / "final" / "items.parquet")
+    summary(tmp_path, ROOT / "workflow_config.yaml")
+    told = capsys.readouterr().out
+    assert "A baseline won" in told
+    assert "2 of 3 checks of the log failed:\n- missing_days: 2 of 9 days\n- bots: 1 of 3 visitors (in the test log)\n" in told
 
 
 def test_markup_is_escaped_once() -> None:

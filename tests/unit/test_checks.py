@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from matplotlib.text import Text
 from pydantic import ValidationError
 
 from recsys.checks import duplicates as duplicates_module
@@ -512,6 +513,32 @@ class TestFigures:
         bars = [tick.get_text() for tick in drawn[0].axes[0].get_yticklabels()]
         assert bars[:3] == ["kept as events", "left out by source.where", "refused: reason 8"]
         assert bars[-1] == "refused: 3 other reasons"
+
+    def test_no_legend_covers_its_title(self, drawn):
+        moment = dt.datetime(2024, 10, 4, tzinfo=dt.UTC)
+        events = [f"an event, number {place}" for place in range(9)]
+        times = pl.DataFrame({"time": [moment] * 9, "event": events, "events": [5] * 9, "step": ["1h"] * 9})
+        times = times.with_columns(pl.col("time").cast(pl.Datetime("ms", "UTC")))
+        draw_part(self.counts("a", quarantined={"the row has more fields than the file has columns": 1}), times, Path("a.svg"))
+        days = [{"day": f"2024-10-{day:02}", "events": 900 * (day % 5), "usual": 50.0} for day in range(4, 20)]
+        draw_volume({"the log": days}, 10, Path("b.svg"))
+        for figure in drawn:
+            figure.draw_without_rendering()
+            for axes in figure.axes:
+                title = next(
+                    text for text in axes.get_children() if isinstance(text, Text) and text.get_text() == axes.get_title(loc="left")
+                )
+                legend = axes.get_legend()
+                assert legend is None or not legend.get_window_extent().overlaps(title.get_window_extent())
+        assert [axes.get_legend() is not None for figure in drawn for axes in figure.axes] == [False, True, True]
+
+    def test_bars_of_few_parts_refused_for_many_reasons_have_room(self, drawn):
+        reasons = {f"a rather long reason that leaves room for one column, number {place}": 1 for place in range(6)}
+        draw_refused([self.counts(name, quarantined=reasons) for name in ("a", "b")], 0.05, Path("a.svg"))
+        figure = drawn[0]
+        figure.draw_without_rendering()
+        first, second = (tick.label1.get_window_extent() for tick in figure.axes[0].yaxis.get_major_ticks())
+        assert abs(first.y0 - second.y0) > 1.5 * first.height
 
     def test_many_parts_are_drawn_as_the_worst_and_the_rest(self, drawn):
         parts = [self.counts(f"part-{place:03}", quarantined={"the item is missing": place % 7}) for place in range(300)]

@@ -188,6 +188,12 @@ def test_a_log_without_a_category_tree_gets_no_empty_plot():
     )
 
 
+def test_the_share_of_the_top_items_is_told_where_no_line_runs():
+    share = drawn.popularity(FULL["popularity"], FULL["sparsity"]).axes[1]
+    assert [text.get_text() for text in share.get_legend().get_texts()] == ["top 1 %: 50 %", "top 10 %: 50 %", "top 50 %: 90 %"]
+    assert not share.texts
+
+
 def test_losses_of_different_kinds_are_not_compared():
     figure = curves(RUNS, REFIT, "mrr@20")
     assert [axes.get_title(loc="left") for axes in figure.axes] == [

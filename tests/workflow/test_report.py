@@ -113,6 +113,9 @@ def test_the_first_page_tells_what_was_chosen_and_with_which_settings(report, fi
     text = content(report, "workflow-desc")
     choice = json.loads(finished.results("champion/choice.json").read_text())
     assert f"The champion is {choice['run']}" in text
+    log = json.loads(finished.results("sessions/summary.json").read_text())
+    assert f"log from {log['first'][:10]} to {log['last'][:10]}" in text
+    assert "checks of the log failed" in text
     assert "drop_repeats" not in text  # what is not written is not repeated
     assert "min_support: 2" in text
 
