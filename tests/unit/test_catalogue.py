@@ -273,7 +273,7 @@ class TestMistakes:
             (
                 "item,title\n1,Pan\n",
                 item_layout(),
-                r"there is no column 'name'; the file has item, title; correct source\.catalogue\.items\.columns",
+                r"there are no columns 'name' \(source\.catalogue\.items\.columns\.name\) and 'category' .*; the file has item, title",
             ),
             ("", item_layout(), "items.csv is empty"),
             ("item,name,category\n", item_layout(), "holds no rows"),
