@@ -48,6 +48,7 @@ $(VENV)/.extension: $(RUST) $(VENV)/.installed
 setup: check $(VENV)/.extension ## set up .venv from the lock and build the extension
 
 run: setup ## the whole pipeline, then a summary
+	@$(if $(DIRECTORY),mkdir -p $(DIRECTORY))
 	@$(BIN)/recsys validate $(CONFIG) $(if $(DIRECTORY),--directory $(DIRECTORY))
 	@$(BIN)/recsys unlock $(DIRECTORY)
 	@$(SNAKEMAKE) --cores $(CORES) $(WHERE)
