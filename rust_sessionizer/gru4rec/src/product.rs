@@ -1,0 +1,222 @@
+//! Matrix products in the layouts of this crate, without packing.
+//!
+//! Both take the right factor by rows, whose entries stand beside each other and fill the vector registers, and
+//! broadcast the entries of the left factor. They differ in how the left factor lies.
+
+use std::array::from_fn;
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// Widths are multiples of this many entries, the widest vector register.
+pub(crate) const GRAIN: usize = 16;
+
+/// The next multiple of [`GRAIN`].
+pub(crate) fn padded(length: usize) -> usize {
+    length.next_multiple_of(GRAIN)
+}
+
+/// Runs `work`, compiled for the widest registers there are.
+///
+/// For the compiler to do so, the closure must be marked `#[inline(always)]`.
+pub(crate) fn elementwise(arch: Arch, work: impl FnMut()) {
+    struct Work<F>(F);
+    impl<F: FnMut()> WithSimd for Work<F> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(mut self, _simd: S) {
+            (self.0)();
+        }
+    }
+    arch.dispatch(Work(work));
+}
+
+/// The right factor: `depth` rows of which `width` entries count, `stride` entries apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Right<'a> {
+    pub(crate) entries: &'a [f32],
+    pub(crate) stride: usize,
+    pub(crate) depth: usize,
+    pub(crate) width: usize,
+}
+
+/// `out[i] = sum over k of left[starts[i] + k] * right[k]`.
+pub(crate) struct RowsTimes<'a> {
+    pub(crate) left: &'a [f32],
+    /// Where each row of the left factor begins.
+    pub(crate) starts: &'a [usize],
+    pub(crate) right: Right<'a>,
+    /// A row of `stride` entries for each of `starts`.
+    pub(crate) out: &'a mut [f32],
+    pub(crate) stride: usize,
+}
+
+/// `out[i] = sum over k of left[k * left_stride + first + i] * right[k]`, for `count` columns of the left factor.
+pub(crate) struct ColumnsTimes<'a> {
+    pub(crate) left: &'a [f32],
+    pub(crate) left_stride: usize,
+    pub(crate) first: usize,
+    /// At least [`GRAIN`].
+    pub(crate) count: usize,
+    pub(crate) right: Right<'a>,
+    pub(crate) out: &'a mut [f32],
+    pub(crate) stride: usize,
+}
+
+impl Right<'_> {
+    /// Calls `each(first vector, vectors)` for groups of vectors that fit in the registers beside their rows' sums.
+    #[inline(always)]
+    fn groups<S: Simd>(self, mut each: impl FnMut(usize, usize)) {
+        let most = if S::F32_LANES == 8 { 2 } else { 5 };
+        let total = self.width / S::F32_LANES;
+        let mut first = 0;
+        while first < total {
+            let groups = (total - first).div_ceil(most);
+            let vectors = (total - first).div_ceil(groups);
+            each(first, vectors);
+            first += vectors;
+        }
+    }
+}
+
+/// The sums of R rows times V vectors: the inner loop of everything.
+#[inline(always)]
+fn tile<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    right: Right,
+    offset: usize,
+    left: impl Fn(usize) -> [f32; R],
+) -> [[S::f32s; V]; R] {
+    let mut sums = [[simd.splat_f32s(0.0); V]; R];
+    for k in 0..right.depth {
+        let begin = k * right.stride + offset;
+        let (row, _) = S::as_simd_f32s(&right.entries[begin..begin + V * S::F32_LANES]);
+        let row: [S::f32s; V] = from_fn(
+            #[inline(always)]
+            |v| row[v],
+        );
+        let factors = left(k);
+        for r in 0..R {
+            let factor = simd.splat_f32s(factors[r]);
+            for v in 0..V {
+                sums[r][v] = simd.mul_add_f32s(factor, row[v], sums[r][v]);
+            }
+        }
+    }
+    sums
+}
+
+#[inline(always)]
+fn store<S: Simd, const V: usize>(sums: [S::f32s; V], out: &mut [f32]) {
+    let (out, _) = S::as_mut_simd_f32s(&mut out[..V * S::F32_LANES]);
+    for v in 0..V {
+        out[v] = sums[v];
+    }
+}
+
+impl RowsTimes<'_> {
+    #[inline(always)]
+    fn group<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, first: usize) {
+        let offset = first * S::F32_LANES;
+        let depth = self.right.depth;
+        let mut begin = 0;
+        while begin < self.starts.len() {
+            let last = self.starts.len() - 1;
+            // Where rows are missing in the last group, the last row stands in for them.
+            let rows: [&[f32]; R] = from_fn(|r| {
+                let start = self.starts[(begin + r).min(last)];
+                &self.left[start..start + depth]
+            });
+            let sums = tile::<S, R, V>(
+                simd,
+                self.right,
+                offset,
+                #[inline(always)]
+                |k| {
+                    from_fn(
+                        #[inline(always)]
+                        |r| rows[r][k],
+                    )
+                },
+            );
+            for (r, sums) in sums.into_iter().enumerate().take(last + 1 - begin) {
+                store::<S, V>(sums, &mut self.out[(begin + r) * self.stride + offset..]);
+            }
+            begin += R;
+        }
+    }
+}
+
+impl ColumnsTimes<'_> {
+    #[inline(always)]
+    fn group<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, first: usize) {
+        let offset = first * S::F32_LANES;
+        let mut begin = 0;
+        while begin < self.count {
+            // The last group overlaps the one before: its sums are made again, the same.
+            begin = begin.min(self.count - R);
+            let sums = tile::<S, R, V>(
+                simd,
+                self.right,
+                offset,
+                #[inline(always)]
+                |k| {
+                    let start = k * self.left_stride + self.first + begin;
+                    let part = &self.left[start..start + R];
+                    from_fn(
+                        #[inline(always)]
+                        |r| part[r],
+                    )
+                },
+            );
+            for (r, sums) in sums.into_iter().enumerate() {
+                store::<S, V>(sums, &mut self.out[(begin + r) * self.stride + offset..]);
+            }
+            begin += R;
+        }
+    }
+}
+
+/// As many rows as the registers hold sums of beside V vectors of the right factor.
+macro_rules! by_width {
+    ($self:ident, $simd:ident, $S:ident) => {{
+        let right = $self.right;
+        right.groups::<$S>(
+            #[inline(always)]
+            |first, vectors| {
+                if $S::F32_LANES == 8 {
+                    match vectors {
+                        1 => $self.group::<$S, 10, 1>($simd, first),
+                        _ => $self.group::<$S, 6, 2>($simd, first),
+                    }
+                } else {
+                    match vectors {
+                        1 => $self.group::<$S, 12, 1>($simd, first),
+                        2 => $self.group::<$S, 10, 2>($simd, first),
+                        3 => $self.group::<$S, 8, 3>($simd, first),
+                        4 => $self.group::<$S, 6, 4>($simd, first),
+                        _ => $self.group::<$S, 5, 5>($simd, first),
+                    }
+                }
+            },
+        );
+    }};
+}
+
+impl WithSimd for RowsTimes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        by_width!(self, simd, S);
+    }
+}
+
+impl WithSimd for ColumnsTimes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        by_width!(self, simd, S);
+    }
+}
