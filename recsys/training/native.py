@@ -1,5 +1,7 @@
 """Session-parallel training of GRU4Rec on the CPU, by the Rust extension."""
 
+import mmap
+
 import numpy as np
 import torch
 
@@ -7,6 +9,8 @@ from recsys.models.gru4rec_network import Masks, Network
 from recsys.training.optimizer import Adagrad
 from recsys.training.schedule import Schedule
 from rust_sessionizer import training
+
+_HUGE_PAGE = 2 << 20
 
 
 class NativeTrainer:
@@ -23,6 +27,9 @@ class NativeTrainer:
         self.steps_per_epoch = len(schedule)
         self.events_per_epoch = len(schedule.inputs)
         self._optimizer = Adagrad(network.parameters, chosen.learning_rate, chosen.momentum)
+        for arrays in (network.parameters, self._optimizer.accumulators, self._optimizer.velocities):
+            for name, array in arrays.items():
+                arrays[name] = _on_huge_pages(array)
         self._states = [np.zeros((int(schedule.steps[1]), units), np.float32) for units in chosen.layers]
         self._steps = 0
         self._native = training.Trainer(
@@ -88,3 +95,17 @@ class NativeTrainer:
         """Take over learned arrays only."""
         for name, array in self.network.parameters.items():
             array.copy_(parameters[name])
+
+
+def _on_huge_pages(array: torch.Tensor) -> torch.Tensor:
+    """A copy, on huge pages where the system has them and the array is large.
+
+    A step touches some thousand rows far apart: on small pages, finding them takes as long as the arithmetic on them.
+    """
+    if array.nbytes < _HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return array.clone()
+    memory = mmap.mmap(-1, array.nbytes + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    begin = -np.frombuffer(memory, np.uint8).ctypes.data % _HUGE_PAGE
+    copy = torch.frombuffer(memory, dtype=array.dtype, count=array.numel(), offset=begin).reshape(array.shape)
+    return copy.copy_(array)

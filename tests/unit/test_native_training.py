@@ -68,12 +68,17 @@ class Case:
         return total
 
     def assert_agrees(self) -> None:
-        for native, slow in ((self.native._optimizer.accumulators, self.optimizer.accumulators), (self.native.parameters(), self.network.parameters)):
+        for native, slow in (
+            (self.native._optimizer.accumulators, self.optimizer.accumulators),
+            (self.native.parameters(), self.network.parameters),
+        ):
             for name, expected in slow.items():
                 # Adagrad's first steps are the gradient over itself, which enlarges the rounding of gradients near zero.
                 np.testing.assert_allclose(native[name].numpy(), expected.numpy(), rtol=2e-3, atol=2e-4, err_msg=name)
         for name, expected in self.optimizer.velocities.items():
-            np.testing.assert_allclose(self.native._optimizer.velocities[name].numpy(), expected.numpy(), rtol=2e-3, atol=2e-4, err_msg=name)
+            np.testing.assert_allclose(
+                self.native._optimizer.velocities[name].numpy(), expected.numpy(), rtol=2e-3, atol=2e-4, err_msg=name
+            )
 
 
 CASES = {
@@ -84,7 +89,14 @@ CASES = {
     "dropout": {"loss": "bpr-max", "bpreg": 0.9, "elu_param": 1.0, "dropout_embedding": 0.5, "dropout_hidden": 0.2, "momentum": 0.2},
     "dropout of the embedding": {"dropout_embedding": 0.4},
     "dropout of the states": {"dropout_hidden": 0.4, "logq": 0.5},
-    "two layers": {"layers": [12, 35], "loss": "bpr-max", "elu_param": 0.5, "dropout_embedding": 0.3, "dropout_hidden": 0.3, "momentum": 0.3},
+    "two layers": {
+        "layers": [12, 35],
+        "loss": "bpr-max",
+        "elu_param": 0.5,
+        "dropout_embedding": 0.3,
+        "dropout_hidden": 0.3,
+        "momentum": 0.3,
+    },
     "three layers": {"layers": [16, 32, 3], "logq": 1.0},
     "no samples": {"n_sample": 0, "loss": "bpr-max", "elu_param": 0.5, "momentum": 0.3},
     "no samples, cross-entropy": {"n_sample": 0},

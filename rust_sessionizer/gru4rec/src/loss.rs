@@ -160,6 +160,9 @@ impl Block<'_> {
         let (weights, sums) = sums.split_at_mut(stride);
         let (expected, sums) = sums.split_at_mut(stride);
         let (penalty, slope) = sums.split_at_mut(stride);
+        // Equal lengths that the compiler can see, without which it checks every entry.
+        let (weights, expected) = (&mut weights[..stride], &mut expected[..stride]);
+        let (penalty, slope) = (&mut penalty[..stride], &mut slope[..stride]);
         let (largest, target) = (&totals.largest[..stride], &totals.target[..stride]);
         for (column, row) in (self.first..).zip(self.scores.chunks_exact(stride)) {
             let row = &row[..stride];

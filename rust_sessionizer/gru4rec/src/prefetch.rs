@@ -1,11 +1,30 @@
-//! Asking for memory before it is needed.
+//! Asking for memory before it is needed: a row of a large table is as far away as memory is.
 
-/// Asks for the cache lines of `row`; a row of a large table is as far away as memory is.
-#[inline(always)]
-pub(crate) fn prefetch(row: &[f32]) {
-    const LINE: usize = 16; // entries
-    for line in row.chunks(LINE) {
+/// Entries of a cache line.
+const LINE: usize = 16;
+
+/// Rows that are needed soon. Their lines are asked for one at a time, in the middle of other work: a core can wait for
+/// some ten lines at once, and stands still for more.
+pub(crate) struct Ahead<'a> {
+    rows: std::slice::Iter<'a, &'a [f32]>,
+    row: &'a [f32],
+}
+
+impl<'a> Ahead<'a> {
+    pub(crate) fn new(rows: &'a [&'a [f32]]) -> Self {
+        Self { rows: rows.iter(), row: &[] }
+    }
+
+    /// Asks for the next line.
+    #[inline(always)]
+    pub(crate) fn ask(&mut self) {
+        if self.row.is_empty() {
+            let Some(row) = self.rows.next() else { return };
+            self.row = row;
+        }
+        let (line, rest) = self.row.split_at(LINE.min(self.row.len()));
         one(line);
+        self.row = rest;
     }
 }
 

@@ -3,9 +3,9 @@
 //! Both take the right factor by rows, whose entries stand beside each other and fill the vector registers, and
 //! broadcast the entries of the left factor. They differ in how the left factor lies.
 
-use std::array::from_fn;
-
 use pulp::{Arch, Simd, WithSimd};
+
+use crate::prefetch::Ahead;
 
 /// Widths are multiples of this many entries, the widest vector register.
 pub(crate) const GRAIN: usize = 16;
@@ -46,6 +46,8 @@ pub(crate) struct RowsTimes<'a> {
     /// Where each row of the left factor begins.
     pub(crate) starts: &'a [usize],
     pub(crate) right: Right<'a>,
+    /// What is asked for meanwhile.
+    pub(crate) ahead: Ahead<'a>,
     /// A row of `stride` entries for each of `starts`.
     pub(crate) out: &'a mut [f32],
     pub(crate) stride: usize,
@@ -85,19 +87,17 @@ fn tile<S: Simd, const R: usize, const V: usize>(
     simd: S,
     right: Right,
     offset: usize,
-    left: impl Fn(usize) -> [f32; R],
+    ahead: &mut Ahead,
+    left: impl Fn(usize, usize) -> f32,
 ) -> [[S::f32s; V]; R] {
     let mut sums = [[simd.splat_f32s(0.0); V]; R];
     for k in 0..right.depth {
         let begin = k * right.stride + offset;
         let (row, _) = S::as_simd_f32s(&right.entries[begin..begin + V * S::F32_LANES]);
-        let row: [S::f32s; V] = from_fn(
-            #[inline(always)]
-            |v| row[v],
-        );
-        let factors = left(k);
+        let row = &row[..V];
+        ahead.ask();
         for r in 0..R {
-            let factor = simd.splat_f32s(factors[r]);
+            let factor = simd.splat_f32s(left(k, r));
             for v in 0..V {
                 sums[r][v] = simd.mul_add_f32s(factor, row[v], sums[r][v]);
             }
@@ -107,7 +107,7 @@ fn tile<S: Simd, const R: usize, const V: usize>(
 }
 
 #[inline(always)]
-fn store<S: Simd, const V: usize>(sums: [S::f32s; V], out: &mut [f32]) {
+fn store<S: Simd, const V: usize>(sums: &[S::f32s; V], out: &mut [f32]) {
     let (out, _) = S::as_mut_simd_f32s(&mut out[..V * S::F32_LANES]);
     for v in 0..V {
         out[v] = sums[v];
@@ -118,29 +118,26 @@ impl RowsTimes<'_> {
     #[inline(always)]
     fn group<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, first: usize) {
         let offset = first * S::F32_LANES;
-        let depth = self.right.depth;
+        let (left, depth) = (self.left, self.right.depth);
         let mut begin = 0;
         while begin < self.starts.len() {
             let last = self.starts.len() - 1;
             // Where rows are missing in the last group, the last row stands in for them.
-            let rows: [&[f32]; R] = from_fn(|r| {
+            let mut rows: [&[f32]; R] = [&[]; R];
+            for r in 0..R {
                 let start = self.starts[(begin + r).min(last)];
-                &self.left[start..start + depth]
-            });
+                rows[r] = &left[start..start + depth];
+            }
             let sums = tile::<S, R, V>(
                 simd,
                 self.right,
                 offset,
+                &mut self.ahead,
                 #[inline(always)]
-                |k| {
-                    from_fn(
-                        #[inline(always)]
-                        |r| rows[r][k],
-                    )
-                },
+                |k, r| rows[r][k],
             );
-            for (r, sums) in sums.into_iter().enumerate().take(last + 1 - begin) {
-                store::<S, V>(sums, &mut self.out[(begin + r) * self.stride + offset..]);
+            for r in 0..R.min(last + 1 - begin) {
+                store::<S, V>(&sums[r], &mut self.out[(begin + r) * self.stride + offset..]);
             }
             begin += R;
         }
@@ -159,18 +156,12 @@ impl ColumnsTimes<'_> {
                 simd,
                 self.right,
                 offset,
+                &mut Ahead::new(&[]),
                 #[inline(always)]
-                |k| {
-                    let start = k * self.left_stride + self.first + begin;
-                    let part = &self.left[start..start + R];
-                    from_fn(
-                        #[inline(always)]
-                        |r| part[r],
-                    )
-                },
+                |k, r| self.left[k * self.left_stride + self.first + begin..][..R][r],
             );
-            for (r, sums) in sums.into_iter().enumerate() {
-                store::<S, V>(sums, &mut self.out[(begin + r) * self.stride + offset..]);
+            for r in 0..R {
+                store::<S, V>(&sums[r], &mut self.out[(begin + r) * self.stride + offset..]);
             }
             begin += R;
         }

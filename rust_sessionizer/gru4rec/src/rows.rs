@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use crate::adagrad::{Learned, Rate};
-use crate::prefetch::prefetch;
+use crate::prefetch::Ahead;
 use crate::product::{Right, RowsTimes};
 
 /// Uses whose gradients are made at a time: they stay in the nearest cache until the update.
@@ -114,12 +114,13 @@ impl WithSimd for UpdateRows<'_> {
             }
             let (group, later) = rest.split_at(end);
             rest = later;
-            for one in later.iter().take(GROUP) {
-                let row = (one.item() - touched.first) * width;
-                prefetch(&touched.table.value[row..row + width]);
-                prefetch(&touched.table.accumulator[row..row + width]);
+            let soon: Vec<usize> = later.iter().take(GROUP).map(|one| (one.item() - touched.first) * width).collect();
+            let mut ahead: Vec<&[f32]> = Vec::with_capacity(3 * GROUP);
+            for row in soon {
+                let row = row..row + width;
+                ahead.extend([&touched.table.value[row.clone()], &touched.table.accumulator[row.clone()]]);
                 if !touched.table.velocity.is_empty() {
-                    prefetch(&touched.table.velocity[row..row + width]);
+                    ahead.push(&touched.table.velocity[row]);
                 }
             }
             starts.clear();
@@ -132,6 +133,7 @@ impl WithSimd for UpdateRows<'_> {
                     left: uses.in_scores,
                     starts: &starts,
                     right: uses.output,
+                    ahead: Ahead::new(&ahead),
                     out: &mut gradients,
                     stride: padded,
                 };

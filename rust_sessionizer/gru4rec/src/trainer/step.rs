@@ -8,7 +8,7 @@ use super::{Arrays, COLUMNS, LANES, Plan, Trainer};
 use crate::adagrad::{Learned, Rate};
 use crate::cell::{Backward, Forward, UNITS};
 use crate::loss::{Block, Part};
-use crate::prefetch::prefetch;
+use crate::prefetch::Ahead;
 use crate::product::{ColumnsTimes, Right, RowsTimes, elementwise, padded};
 use crate::random::{Dropout, Purpose, Stream};
 use crate::rows::{Touched, UpdateRows, Uses, cut, total};
@@ -136,7 +136,8 @@ impl Trainer {
             if let Some(weight) = &given.weight_input {
                 starts.iter_mut().enumerate().for_each(|(index, start)| *start = row(index) * width);
                 let (left, starts) = (&*weight.value, &starts[..3 * count]);
-                arch.dispatch(RowsTimes { left, starts, right: right(entered, width), out: gates, stride });
+                let ahead = Ahead::new(&[]);
+                arch.dispatch(RowsTimes { left, starts, right: right(entered, width), ahead, out: gates, stride });
             } else {
                 for (index, out) in gates.chunks_exact_mut(stride).enumerate() {
                     out.copy_from_slice(&entered[row(index) * stride..][..stride]);
@@ -144,7 +145,8 @@ impl Trainer {
             }
             starts.iter_mut().enumerate().for_each(|(index, start)| *start = row(index) * units);
             let (left, starts) = (&*given.weight_hidden.value, &starts[..3 * count]);
-            arch.dispatch(RowsTimes { left, starts, right: right(state, units), out: from_state, stride });
+            let ahead = Ahead::new(&[]);
+            arch.dispatch(RowsTimes { left, starts, right: right(state, units), ahead, out: from_state, stride });
             elementwise(
                 *arch,
                 #[inline(always)]
@@ -212,8 +214,9 @@ impl Trainer {
                 let groups = vectors.chunks_mut(GATHERED * padded(units));
                 for (group, (vectors, scores)) in groups.zip(scores.chunks_mut(GATHERED * stride)).enumerate() {
                     let begin = first + group * GATHERED;
-                    for column in begin + GATHERED..columns.min(begin + 2 * GATHERED) {
-                        prefetch(&table[item(column) * units..][..units]);
+                    let mut ahead: [&[f32]; GATHERED] = [&[]; GATHERED];
+                    for (row, column) in ahead.iter_mut().zip(begin + GATHERED..columns.min(begin + 2 * GATHERED)) {
+                        *row = &table[item(column) * units..][..units];
                     }
                     for (column, vector) in (begin..).zip(vectors.chunks_exact_mut(padded(units))) {
                         vector[..units].copy_from_slice(&table[item(column) * units..][..units]);
@@ -222,7 +225,8 @@ impl Trainer {
                     starts.iter_mut().enumerate().for_each(|(index, start)| *start = index * padded(units));
                     let starts = &starts[..vectors.len() / padded(units)];
                     let right = Right { entries: output, stride, depth: units, width: stride };
-                    arch.dispatch(RowsTimes { left: vectors, starts, right, out: scores, stride });
+                    let ahead = Ahead::new(&ahead);
+                    arch.dispatch(RowsTimes { left: vectors, starts, right, ahead, out: scores, stride });
                 }
                 elementwise(
                     *arch,
@@ -526,7 +530,8 @@ impl<'a> Weights<'a> {
                 let mut starts = [0; WEIGHTS];
                 starts.iter_mut().enumerate().for_each(|(index, start)| *start = (first + index) * stride);
                 let stride = right.width;
-                arch.dispatch(RowsTimes { left: from, starts: &starts[..rows], right, out, stride });
+                let ahead = Ahead::new(&[]);
+                arch.dispatch(RowsTimes { left: from, starts: &starts[..rows], right, ahead, out, stride });
             };
             let border = unlike.map_or(rows.end, |(border, _)| border.clamp(rows.start, rows.end));
             let (like, other) = gradients.split_at_mut((border - rows.start) * right.width);
