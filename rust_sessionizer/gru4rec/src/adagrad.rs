@@ -1,4 +1,4 @@
-//! Adagrad as GRU4Rec uses it: accumulators from zero, epsilon inside the root, heavy-ball momentum.
+//! Adagrad as `GRU4Rec` uses it: accumulators from zero, epsilon inside the root, heavy-ball momentum.
 
 use crate::math::inverse_root;
 

@@ -29,10 +29,10 @@ impl Forward<'_> {
         bias_hidden: impl Fn(usize, usize) -> f32,
     ) {
         let units = self.next.len() / stride;
-        let (reset, rest) = self.gates.split_at_mut(units * stride);
-        let (update, new) = rest.split_at_mut(units * stride);
-        let (from_reset, rest) = self.from_state.split_at_mut(units * stride);
-        let (from_update, remembered) = rest.split_at_mut(units * stride);
+        let (reset, others) = self.gates.split_at_mut(units * stride);
+        let (update, new) = others.split_at_mut(units * stride);
+        let (from_reset, others) = self.from_state.split_at_mut(units * stride);
+        let (from_update, remembered) = others.split_at_mut(units * stride);
         for unit in 0..units {
             let row = unit * stride..(unit + 1) * stride;
             let (reset, update, new) = (&mut reset[row.clone()], &mut update[row.clone()], &mut new[row.clone()]);
@@ -56,12 +56,12 @@ impl Forward<'_> {
 
 /// Where a block of units leaves the loss's gradient in its gates, each [units, stride].
 pub(crate) struct Backward<'a> {
-    pub(crate) in_reset: &'a mut [f32],
-    pub(crate) in_update: &'a mut [f32],
-    /// In the new gate, as the input's weights have it.
-    pub(crate) in_new: &'a mut [f32],
-    /// In the new gate, as the state's weights have it.
-    pub(crate) in_new_state: &'a mut [f32],
+    pub(crate) reset: &'a mut [f32],
+    pub(crate) update: &'a mut [f32],
+    /// As the input's weights have it.
+    pub(crate) new: &'a mut [f32],
+    /// As the state's weights have it.
+    pub(crate) new_of_state: &'a mut [f32],
 }
 
 impl Backward<'_> {
@@ -83,8 +83,8 @@ impl Backward<'_> {
         let (reset, update, new) = (&gates[part(0)], &gates[part(1)], &gates[part(2)]);
         let remembered = &from_state[part(2)];
         let (state, mask) = (&state[row.clone()], &mask[row.clone()]);
-        let (in_reset, in_update) = (&mut self.in_reset[row.clone()], &mut self.in_update[row.clone()]);
-        let (in_new, in_new_state) = (&mut self.in_new[row.clone()], &mut self.in_new_state[row.clone()]);
+        let (in_reset, in_update) = (&mut self.reset[row.clone()], &mut self.update[row.clone()]);
+        let (in_new, in_new_state) = (&mut self.new[row.clone()], &mut self.new_of_state[row.clone()]);
         for lane in 0..stride {
             let (r, z, n) = (reset[lane], update[lane], new[lane]);
             let gradient = gradient[lane] * mask[lane];

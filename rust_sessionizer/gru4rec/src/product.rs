@@ -109,9 +109,7 @@ fn tile<S: Simd, const R: usize, const V: usize>(
 #[inline(always)]
 fn store<S: Simd, const V: usize>(sums: &[S::f32s; V], out: &mut [f32]) {
     let (out, _) = S::as_mut_simd_f32s(&mut out[..V * S::F32_LANES]);
-    for v in 0..V {
-        out[v] = sums[v];
-    }
+    out[..V].copy_from_slice(sums);
 }
 
 impl RowsTimes<'_> {
@@ -209,5 +207,59 @@ impl WithSimd for ColumnsTimes<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         by_width!(self, simd, S);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small whole numbers, so that sums are exact in any order.
+    #[allow(clippy::cast_precision_loss)]
+    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i * 7919 + seed * 104_729) % 13) as f32 - 6.0).collect()
+    }
+
+    #[test]
+    fn products_agree_with_the_slow_loop_at_any_size() {
+        let arch = Arch::new();
+        for (depth, groups) in [(1, 1), (3, 2), (17, 3), (5, 4), (40, 5), (2, 6), (9, 14)] {
+            let width = groups * GRAIN;
+            let entries = numbers(depth * width, 1);
+            let right = Right { entries: &entries, stride: width, depth, width };
+            for count in [1, 2, 5, 13, 16, 48] {
+                let left = numbers(count * depth, 2);
+                let starts: Vec<usize> = (0..count).rev().map(|row| row * depth).collect();
+                let mut out = vec![0.0; count * width];
+                let ahead = Ahead::new(&[]);
+                arch.dispatch(RowsTimes { left: &left, starts: &starts, right, ahead, out: &mut out, stride: width });
+                for (row, &start) in starts.iter().enumerate() {
+                    for column in 0..width {
+                        let sum: f32 = (0..depth).map(|k| left[start + k] * entries[k * width + column]).sum();
+                        assert!((out[row * width + column] - sum).abs() < 1e-3);
+                    }
+                }
+                if count < GRAIN {
+                    continue;
+                }
+                let (left, left_stride) = (numbers(depth * (count + 3), 3), count + 3);
+                arch.dispatch(ColumnsTimes {
+                    left: &left,
+                    left_stride,
+                    first: 2,
+                    count,
+                    right,
+                    out: &mut out,
+                    stride: width,
+                });
+                for row in 0..count {
+                    for column in 0..width {
+                        let of = |k: usize| left[k * left_stride + 2 + row] * entries[k * width + column];
+                        let sum: f32 = (0..depth).map(of).sum();
+                        assert!((out[row * width + column] - sum).abs() < 1e-3);
+                    }
+                }
+            }
+        }
     }
 }

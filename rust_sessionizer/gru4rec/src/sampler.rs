@@ -55,10 +55,10 @@ mod tests {
         let weights = [1.0, 10.0, 2.0, 5.0, 8.0];
         let sampler = Sampler::new(&weights);
         let mut counts = [0.0; 5];
-        let mut samples = [0; 201];
+        let mut drawn = [0; 201];
         for step in 0..1000 {
-            sampler.draw(Stream::new(7, step, Purpose::Samples), &mut samples);
-            for &item in &samples {
+            sampler.draw(Stream::new(7, step, Purpose::Samples), &mut drawn);
+            for &item in &drawn {
                 counts[item as usize] += 1.0;
             }
         }
@@ -76,8 +76,8 @@ mod tests {
 
     #[test]
     fn one_item_is_always_drawn() {
-        let mut samples = [9; 3];
-        Sampler::new(&[0.5]).draw(Stream::new(7, 0, Purpose::Samples), &mut samples);
-        assert_eq!(samples, [0; 3]);
+        let mut drawn = [9; 3];
+        Sampler::new(&[0.5]).draw(Stream::new(7, 0, Purpose::Samples), &mut drawn);
+        assert_eq!(drawn, [0; 3]);
     }
 }

@@ -111,7 +111,7 @@ impl Team {
         shared.phase.store(ptr::from_ref(phase).cast_mut().cast(), Ordering::Relaxed);
         // Opens the phase: whoever sees it open sees the pointer too.
         let before = shared.state.load(Ordering::Relaxed);
-        shared.state.store((before & !INSIDE & !OPEN) + PHASE | OPEN, Ordering::SeqCst);
+        shared.state.store(((before & !INSIDE & !OPEN) + PHASE) | OPEN, Ordering::SeqCst);
         // However this function is left, by a panic in `work` too, the members have left the phase before.
         let closing = Closing { shared };
         for member in &self.members {
@@ -206,7 +206,8 @@ fn serve(shared: &Shared, asleep: &AtomicBool, number: usize) {
             // Says so first and looks again: a phase opened in between is seen here, one opened later wakes the thread.
             asleep.store(true, Ordering::SeqCst);
             let state = shared.state.load(Ordering::SeqCst);
-            if !(state & OPEN != 0 && state / PHASE != done) && !shared.ended.load(Ordering::SeqCst) {
+            let nothing_new = state & OPEN == 0 || state / PHASE == done;
+            if nothing_new && !shared.ended.load(Ordering::SeqCst) {
                 thread::park();
             }
             asleep.store(false, Ordering::SeqCst);
@@ -254,7 +255,7 @@ mod tests {
         let Ok(mut team) = Team::new(3) else { return };
         for _ in 0..3 {
             thread::sleep(std::time::Duration::from_millis(5));
-            let mut counts = vec![0; 10];
+            let mut counts = [0; 10];
             team.for_each(counts.iter_mut().collect(), |count| *count += 1);
             assert!(counts.iter().all(|&count| count == 1));
         }

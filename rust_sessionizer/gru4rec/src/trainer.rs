@@ -288,7 +288,7 @@ impl Trainer {
 
     /// Measures from now on, or no longer, where the time of the steps goes.
     pub fn measure(&mut self, on: bool) {
-        self.spent = on.then(|| [Duration::ZERO; PHASES.len()]);
+        self.spent = on.then_some([Duration::ZERO; PHASES.len()]);
     }
 
     /// Time spent in each of [`PHASES`] since measuring began; None where nothing is measured.

@@ -316,7 +316,8 @@ impl Trainer {
                 let first = block * UNITS * stride;
                 let count = in_reset.len();
                 let part = |from: usize| from..from + count;
-                let mut backward = Backward { in_reset, in_update, in_new, in_new_state };
+                let mut backward =
+                    Backward { reset: in_reset, update: in_update, new: in_new, new_of_state: in_new_state };
                 elementwise(
                     *arch,
                     #[inline(always)]
