@@ -74,6 +74,12 @@ class NativeTrainer:
             masks.hidden = [torch.tensor(mask).reshape(lanes, -1) for mask in hidden]  # [M, H] a layer
         return masks
 
+    def profile(self) -> dict[str, float]:
+        """Seconds spent in each phase of the steps since the last call; the first call begins to measure."""
+        spent = dict(self._native.profile())
+        self._native.measure()
+        return spent
+
     def parameters(self) -> dict[str, torch.Tensor]:
         """The learned arrays, live."""
         return self.network.parameters

@@ -9,6 +9,7 @@ mod output;
 mod schedule;
 mod sessionize;
 mod training;
+mod writable;
 
 use pyo3::prelude::*;
 

@@ -1,12 +1,13 @@
-//! `training.Trainer`: GRU4Rec's steps over arrays that Python owns.
+//! `training.Trainer`: `GRU4Rec`'s steps over arrays that Python owns.
 
 use gru4rec::{Arrays, Embedding, LayerArrays, Learned, Loss, PHASES, Schedule, Settings};
 use pyo3::buffer::{Element, PyBuffer};
 use pyo3::prelude::*;
 
 use crate::error::{ColumnError, SettingError};
+use crate::writable::{Writable, exclusive};
 
-/// Runs GRU4Rec through its schedule.
+/// Runs `GRU4Rec` through its schedule.
 #[pyclass(module = "rust_sessionizer.training")]
 pub(crate) struct Trainer {
     inner: gru4rec::Trainer,
@@ -65,7 +66,8 @@ impl Trainer {
         let counts = copied::<i64>("counts", counts)?;
         let (inputs, targets) = (copied("inputs", inputs)?, copied("targets", targets)?);
         let (lanes, steps) = (copied("lanes", lanes)?, copied::<i64>("steps", steps)?);
-        let schedule = Schedule::new(&inputs, &targets, resets, lanes, &steps, counts.len()).map_err(raised)?;
+        let schedule =
+            Schedule::new(&inputs, &targets, resets, lanes, &steps, counts.len()).map_err(|error| raised(&error))?;
         let settings = Settings {
             layers,
             embedding,
@@ -79,7 +81,7 @@ impl Trainer {
             sample_alpha,
             seed,
         };
-        Ok(Self { inner: gru4rec::Trainer::new(settings, schedule, &counts, threads).map_err(raised)? })
+        Ok(Self { inner: gru4rec::Trainer::new(settings, schedule, &counts, threads).map_err(|error| raised(&error))? })
     }
 
     /// The arrays a call of `run` needs, by name.
@@ -106,7 +108,7 @@ impl Trainer {
         shapes
     }
 
-    #[allow(clippy::too_many_arguments)] // what a block of steps changes, and which steps
+    #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // what a block of steps changes, and which steps
     fn run(
         &mut self,
         py: Python,
@@ -135,7 +137,7 @@ impl Trainer {
         for (layer, (state, &units)) in states.iter().zip(&self.inner.settings().layers).enumerate() {
             given.push(Writable::new(state, format!("states[{layer}]"), &[lanes, units])?);
         }
-        let mut slices = exclusive(&given)?.into_iter();
+        let mut slices = exclusive(&mut given)?.into_iter();
         let inner = &mut self.inner;
         let settings = inner.settings();
         let (shared, without) = (settings.embedding == Embedding::Shared, settings.embedding == Embedding::None);
@@ -163,7 +165,7 @@ impl Trainer {
             let mut states: Vec<&mut [f32]> = slices.collect();
             inner.run(&mut arrays, &mut states, begin, end, first)
         })
-        .map_err(raised)
+        .map_err(|error| raised(&error))
     }
 
     fn samples(&self, step: u64) -> Vec<u32> {
@@ -191,7 +193,7 @@ impl Trainer {
 }
 
 /// The exception for an error of the trainer.
-fn raised(error: gru4rec::Error) -> PyErr {
+fn raised(error: &gru4rec::Error) -> PyErr {
     let text = error.to_string();
     match error {
         gru4rec::Error::Setting { .. } | gru4rec::Error::Threads { .. } => SettingError::new_err(text),
@@ -207,59 +209,4 @@ fn copied<T: Element>(name: &str, array: &Bound<PyAny>) -> PyResult<Vec<T>> {
     let buffer = PyBuffer::<T>::get(array)
         .map_err(|error| ColumnError::new_err(format!("'{name}' must be a NumPy array of {needed}: {error}")))?;
     buffer.to_vec(array.py())
-}
-
-/// An array of Python's that may be written to.
-struct Writable {
-    name: String,
-    buffer: PyBuffer<f32>,
-}
-
-impl Writable {
-    fn new(array: &Bound<PyAny>, name: String, shape: &[usize]) -> PyResult<Self> {
-        let refused = |why: String| Err(ColumnError::new_err(format!("{name} {why}")));
-        let buffer = match PyBuffer::<f32>::get(array) {
-            Ok(buffer) => buffer,
-            Err(error) => return refused(format!("must be a NumPy array of float32: {error}")),
-        };
-        if buffer.shape() != shape {
-            return refused(format!("has the shape {:?} where {shape:?} is needed", buffer.shape()));
-        }
-        if !buffer.is_c_contiguous() {
-            return refused("must be C-contiguous; numpy.ascontiguousarray makes it so".to_owned());
-        }
-        if buffer.readonly() {
-            return refused("is read-only, but training changes it in place".to_owned());
-        }
-        Ok(Self { name, buffer })
-    }
-}
-
-/// The entries of the arrays, which must not overlap.
-#[allow(unsafe_code)]
-fn exclusive(arrays: &[Writable]) -> PyResult<Vec<&mut [f32]>> {
-    let mut ranges: Vec<_> = arrays
-        .iter()
-        .filter(|array| array.buffer.item_count() > 0)
-        .map(|array| {
-            let begin = array.buffer.buf_ptr().addr();
-            (begin, begin + array.buffer.len_bytes(), array.name.as_str())
-        })
-        .collect();
-    ranges.sort_unstable();
-    for pair in ranges.windows(2) {
-        if pair[0].1 > pair[1].0 {
-            return Err(ColumnError::new_err(format!("{} and {} share memory", pair[0].2, pair[1].2)));
-        }
-    }
-    Ok(arrays
-        .iter()
-        .map(|array| match array.buffer.item_count() {
-            0 => &mut [][..],
-            // SAFETY: the buffer is writable, C-contiguous, of `item_count` entries of f32 and aligned for them (`PyBuffer`
-            // checks type and alignment); it is kept alive by `arrays`, which the slice borrows; and no two slices overlap, as
-            // just checked. That Python code changes an array while training runs on it is left to the caller, as in NumPy.
-            count => unsafe { std::slice::from_raw_parts_mut(array.buffer.buf_ptr().cast(), count) },
-        })
-        .collect())
 }
