@@ -109,7 +109,11 @@ fn tile<S: Simd, const R: usize, const V: usize>(
 #[inline(always)]
 fn store<S: Simd, const V: usize>(sums: &[S::f32s; V], out: &mut [f32]) {
     let (out, _) = S::as_mut_simd_f32s(&mut out[..V * S::F32_LANES]);
-    out[..V].copy_from_slice(sums);
+    // One by one: a copy of the whole would keep the sums in memory, in the inner loop too.
+    #[allow(clippy::manual_memcpy)]
+    for v in 0..V {
+        out[v] = sums[v];
+    }
 }
 
 impl RowsTimes<'_> {
