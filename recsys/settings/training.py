@@ -20,6 +20,9 @@ class TrainingSettings(Section):
     """`best`: stop early, keep the best epoch, refit for as many. `last`: train and refit for all epochs, as published figures do."""
     checkpoint_every: Duration = 60_000
     """Time between resume points, which lose nothing but time when a run is killed."""
+    step: Literal["torch", "native"] = "torch"
+    """What computes GRU4Rec's training steps on a CPU: `torch`, with which the published figures were made, or `native`, the same step in
+    Rust, faster and with other random draws, whose figures on whole logs have not been compared yet. A GPU always takes torch."""
 
 
 class EvaluationSettings(Section):

@@ -56,7 +56,7 @@ def train_run(
         If another process trains the same run.
     """
     described = run | {
-        "training": training.model_dump(mode="json", include={"metric", "patience", "keep"}),
+        "training": training.model_dump(mode="json", include={"metric", "patience", "keep", "step"}),
         "data": {name: file_digest(path) for name, path in sorted(data_paths.items())},
     }
     if "valid" in data_paths:
@@ -72,6 +72,7 @@ def train_run(
 
     context = FitContext(
         device=device,
+        step=training.step,
         resume_folder=work / key,
         checkpoint_every=training.checkpoint_every / 1000,
         validate=validate if valid is not None else None,

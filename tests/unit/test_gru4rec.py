@@ -12,15 +12,18 @@ from hypothesis import strategies as st
 
 from recsys.errors import DataError, PackageError, TrainingError
 from recsys.models import gru4rec
-from recsys.models.gru4rec import GRU4Rec, Masks, Network, SessionParallelTrainer, bpr_max, cross_entropy, initial_parameters
+from recsys.models.gru4rec import GRU4Rec
+from recsys.models.gru4rec_network import Masks, Network, bpr_max, cross_entropy, initial_parameters
 from recsys.models.interface import FitContext, FitData, Model
 from recsys.models.registry import load_model
 from recsys.sessions.table import Sessions
 from recsys.settings.gru4rec import GRU4RecParameters
-from recsys.training import loop
+from recsys.training import loop, session_parallel
+from recsys.training.native import NativeTrainer
 from recsys.training.optimizer import Adagrad
 from recsys.training.sampling import NegativeSampler
 from recsys.training.schedule import Schedule
+from recsys.training.session_parallel import SessionParallelTrainer
 from tests.unit import gru4rec_reference as reference
 
 CPU = torch.device("cpu")
@@ -39,6 +42,8 @@ LOSSES = {
     "bpr-max, elu 1, no regulariser": {"loss": "bpr-max", "bpreg": 0.0, "elu_param": 1.0},
 }
 each_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
+STEPS = ("torch", "native")
+each_step = pytest.mark.parametrize("step", STEPS)
 
 # The reference's names and the implementation's.
 NAMES = {"input_weights": "weight_input", "hidden_weights": "weight_hidden", "input_bias": "bias_input", "hidden_bias": "bias_hidden"}
@@ -125,7 +130,7 @@ def samples(monkeypatch: pytest.MonkeyPatch) -> FixedSamples:
         fixed.asked_for.append((counts.tolist(), alpha))
         return fixed
 
-    monkeypatch.setattr(gru4rec, "NegativeSampler", sampler)
+    monkeypatch.setattr(session_parallel, "NegativeSampler", sampler)
     return fixed
 
 
@@ -567,6 +572,30 @@ def test_fit_ends_with_the_reference_weights_after_two_epochs(loss: dict, sample
         np.testing.assert_allclose(model.arrays()[name], expected, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.parametrize("loss", [LOSSES["cross-entropy, logq"], LOSSES["bpr-max, elu"]], ids=["cross-entropy", "bpr-max"])
+def test_native_fit_ends_with_the_reference_weights_after_two_epochs(loss: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "BLOCK", 3)  # an epoch is more than one block
+    trainers = []
+
+    def recorded(*arguments: object) -> NativeTrainer:
+        trainers.append(NativeTrainer(*arguments))
+        return trainers[-1]
+
+    monkeypatch.setattr(gru4rec, "NativeTrainer", recorded)
+    context = FitContext(device="cpu", step="native")
+    model = fit(seed=4, momentum=0.2, context=context, **loss)
+    weights = to_weights(initial_parameters(N_ITEMS, [3], seed=4), 1)
+    optimizer = reference.Adagrad(0.1, 0.2)
+    steps = len(reference.schedule(SESSIONS, 3))
+    for epoch in range(2):
+        drawn = [trainers[0].samples(epoch * steps + step).numpy() for step in range(steps)]
+        losses = reference.train_epoch(weights, optimizer, loss_settings(model.parameters), SESSIONS, drawn)
+        assert context.history[epoch].loss == pytest.approx(np.mean(losses), rel=1e-4)
+    for name, expected in as_implemented(weights.named()).items():
+        # float32 against float64; Adagrad's first steps enlarge the rounding of gradients near zero.
+        np.testing.assert_allclose(model.arrays()[name], expected, rtol=1e-3, atol=1e-4, err_msg=name)
+
+
 def test_history_tells_the_epochs() -> None:
     context = FitContext(device="cpu")
     fit(context=context, epochs=3)
@@ -598,9 +627,10 @@ def test_fit_refuses_no_sessions() -> None:
 
 
 @each_loss
-def test_loss_that_is_not_finite_stops_the_fit(loss: dict) -> None:
+@each_step
+def test_loss_that_is_not_finite_stops_the_fit(step: str, loss: dict) -> None:
     with pytest.raises(TrainingError, match="learning_rate"):
-        fit(learning_rate=1e30, **loss)
+        fit(learning_rate=1e38, context=FitContext(device="cpu", step=step), **loss)
 
 
 # --- Scores -----------------------------------------------------------------------------------------------------------
@@ -728,22 +758,22 @@ def break_off_at(call: int) -> Callable[[int, int, float, float], None]:
     return progress
 
 
-@pytest.fixture(scope="module")
-def undisturbed(short_blocks: None) -> tuple[dict[str, np.ndarray], list[float]]:
-    """Weights and losses of the long fit that nothing interrupts."""
-    context = FitContext(device="cpu")
+@pytest.fixture(scope="module", params=STEPS)
+def undisturbed(request: pytest.FixtureRequest, short_blocks: None) -> tuple[dict[str, np.ndarray], list[float], str]:
+    """Weights and losses of the long fit that nothing interrupts, and what computes its steps."""
+    context = FitContext(device="cpu", step=request.param)
     arrays = long_fit(context)
     assert context.history[0].steps == 28
-    return arrays, [row.loss for row in context.history]
+    return arrays, [row.loss for row in context.history], request.param
 
 
 @pytest.mark.parametrize("checkpoint_every", [0.0, 1e9], ids=["every-block", "every-epoch"])
 @pytest.mark.parametrize("call", [1, 2, 5, 6, 9])
 def test_interrupted_fit_goes_on_to_the_same_weights(call: int, checkpoint_every: float, undisturbed: tuple, tmp_path: Path) -> None:
     with pytest.raises(Interruption):
-        long_fit(FitContext(device="cpu", resume_folder=tmp_path, checkpoint_every=checkpoint_every, progress=break_off_at(call)))
+        long_fit(FitContext(device="cpu", step=undisturbed[2], resume_folder=tmp_path, checkpoint_every=checkpoint_every, progress=break_off_at(call)))
     shares: list[tuple[int, float]] = []
-    context = FitContext(device="cpu", resume_folder=tmp_path, checkpoint_every=checkpoint_every)
+    context = FitContext(device="cpu", step=undisturbed[2], resume_folder=tmp_path, checkpoint_every=checkpoint_every)
     context.progress = lambda epoch, epochs, share, loss: shares.append((epoch, share))
     arrays = long_fit(context)
     assert_same_arrays(arrays, undisturbed[0])
@@ -754,18 +784,18 @@ def test_interrupted_fit_goes_on_to_the_same_weights(call: int, checkpoint_every
 
 
 def test_finished_fit_is_not_done_again(undisturbed: tuple, tmp_path: Path) -> None:
-    long_fit(FitContext(device="cpu", resume_folder=tmp_path))
-    context = FitContext(device="cpu", resume_folder=tmp_path, progress=break_off_at(1))
+    long_fit(FitContext(device="cpu", step=undisturbed[2], resume_folder=tmp_path))
+    context = FitContext(device="cpu", step=undisturbed[2], resume_folder=tmp_path, progress=break_off_at(1))
     assert_same_arrays(long_fit(context), undisturbed[0])
     assert len(context.history) == 3
 
 
 def test_unreadable_resume_point_costs_time_only(undisturbed: tuple, tmp_path: Path) -> None:
     with pytest.raises(Interruption):
-        long_fit(FitContext(device="cpu", resume_folder=tmp_path, checkpoint_every=0.0, progress=break_off_at(4)))
+        long_fit(FitContext(device="cpu", step=undisturbed[2], resume_folder=tmp_path, checkpoint_every=0.0, progress=break_off_at(4)))
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:-100])
-    assert_same_arrays(long_fit(FitContext(device="cpu", resume_folder=tmp_path)), undisturbed[0])
+    assert_same_arrays(long_fit(FitContext(device="cpu", step=undisturbed[2], resume_folder=tmp_path)), undisturbed[0])
 
 
 def scripted(values: list[float], seen: list[np.ndarray]) -> Callable[[Model], dict[str, float]]:
