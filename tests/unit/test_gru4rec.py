@@ -771,7 +771,11 @@ def undisturbed(request: pytest.FixtureRequest, short_blocks: None) -> tuple[dic
 @pytest.mark.parametrize("call", [1, 2, 5, 6, 9])
 def test_interrupted_fit_goes_on_to_the_same_weights(call: int, checkpoint_every: float, undisturbed: tuple, tmp_path: Path) -> None:
     with pytest.raises(Interruption):
-        long_fit(FitContext(device="cpu", step=undisturbed[2], resume_folder=tmp_path, checkpoint_every=checkpoint_every, progress=break_off_at(call)))
+        long_fit(
+            FitContext(
+                device="cpu", step=undisturbed[2], resume_folder=tmp_path, checkpoint_every=checkpoint_every, progress=break_off_at(call)
+            )
+        )
     shares: list[tuple[int, float]] = []
     context = FitContext(device="cpu", step=undisturbed[2], resume_folder=tmp_path, checkpoint_every=checkpoint_every)
     context.progress = lambda epoch, epochs, share, loss: shares.append((epoch, share))
