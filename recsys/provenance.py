@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout."""
@@ -17,6 +18,7 @@ def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@cache
 def _module_path(module: str) -> Path | None:
     base = ROOT.joinpath(*module.split("."))
     for path in (base / "__init__.py", base.with_suffix(".py")):
@@ -42,6 +44,11 @@ def _imports(node: ast.AST) -> Iterator[str]:
 
 
 @cache
+def _imported(path: Path) -> tuple[str, ...]:
+    return tuple(_imports(_tree(path)))
+
+
+@cache
 def closure(*modules: str) -> frozenset[str]:
     """The modules of this package that the given ones import, themselves and parent packages included."""
     found: set[str] = set()
@@ -54,28 +61,34 @@ def closure(*modules: str) -> frozenset[str]:
         found.add(module)
         parts = module.split(".")
         open_ += [".".join(parts[:depth]) for depth in range(1, len(parts))]
-        open_ += _imports(_tree(path))
+        open_ += _imported(path)
     return frozenset(found)
 
 
 @cache
 def third_party(*modules: str) -> frozenset[str]:
     """Top-level names outside this package that the closure of the given modules imports."""
-    names = {name.split(".")[0] for module in closure(*modules) for name in _imports(_tree(_module_path(module)))}
+    names = {name.split(".")[0] for module in closure(*modules) for name in _imported(_module_path(module))}
     return frozenset(names - {"recsys"})
 
 
 @cache
 def _module_digest(module: str) -> str:
     # The syntax tree has no comments and no layout, and docstrings are taken out: editing those reruns nothing.
-    return hashlib.sha256(ast.dump(_Undocumented().visit(ast.parse(ast.unparse(_tree(_module_path(module)))))).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_content(_tree(_module_path(module)))).encode()).hexdigest()
 
 
-class _Undocumented(ast.NodeTransformer):
-    """Leaves out texts that stand by themselves."""
+def _content(node: Any) -> Any:
+    """A syntax tree as nested lists, without the texts that stand by themselves."""
+    if isinstance(node, list):
+        return [_content(one) for one in node if not _is_text(one)]
+    if isinstance(node, ast.AST):
+        return [type(node).__name__, *(_content(getattr(node, field, None)) for field in node._fields)]
+    return repr(node)
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
+
+def _is_text(node: Any) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 @cache

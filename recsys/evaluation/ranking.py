@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from recsys.errors import TrainingError
 from recsys.models.interface import Model, top_k
@@ -50,11 +49,12 @@ def conservative_ranks(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
     TrainingError
         If a score is NaN.
     """
-    of_target = scores[np.arange(len(targets)), targets]
-    table = torch.from_numpy(np.require(scores, requirements="CW"))
-    if np.isnan(of_target).any() or (bool(torch.isnan(table.sum(1)).any()) and bool(torch.isnan(table).any())):
-        raise TrainingError("the model scores an item as NaN, so that nothing can be ranked; lower its learning_rate and train again")
-    return (table >= torch.from_numpy(of_target).unsqueeze(1)).sum(1).numpy()
+    ranks = np.empty(len(targets), dtype=np.int64)
+    for query, (row, target) in enumerate(zip(scores, targets, strict=True)):  # a row at a time stays in the cache
+        if np.isnan(row.min()):
+            raise TrainingError("the model scores an item as NaN, so that nothing can be ranked; lower its learning_rate and train again")
+        ranks[query] = np.count_nonzero(row >= row[target])
+    return ranks
 
 
 def rank_targets(model: Model, sessions: Sessions, exclude_session_items: bool = False, with_lists: bool = False) -> Ranking:

@@ -5,28 +5,13 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from recsys.settings.base import Section
-from recsys.settings.layout import Layout, Paths, TimedLayout
+from recsys.settings.layout import Layout, Paths, TimedLayout, UniqueColumns
 
 PROPERTY_COLUMNS = ("name", "category", "available")
 """Columns of item files that become the property of the same name."""
 
 
-class _Columns(Section):
-    """Columns of a file, each of which has one use."""
-
-    @model_validator(mode="after")
-    def _one_use_each(self) -> "_Columns":
-        used: dict[str | int, str] = {}
-        for field, column in self:
-            if column is None:
-                continue
-            if column in used:
-                raise ValueError(f"column {column!r} is mapped to both {used[column]!r} and {field!r}; give each its own column")
-            used[column] = field
-        return self
-
-
-class ItemColumns(_Columns):
+class ItemColumns(UniqueColumns):
     """Which column of an item file holds what: a name, or, in files without a header, a position counted from 0."""
 
     item: str | int
@@ -80,7 +65,7 @@ class ItemFiles(ItemLayout):
     """Files or globs; of rows that say different things about an item at the same time, the last one holds, in this order of files."""
 
 
-class CategoryColumns(_Columns):
+class CategoryColumns(UniqueColumns):
     """Which column of a category file holds what."""
 
     category: str | int

@@ -43,6 +43,21 @@ Paths = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1), Wit
 """One path, or a list of them."""
 
 
+class UniqueColumns(Section):
+    """Columns of a file, each of which has one use."""
+
+    @model_validator(mode="after")
+    def _one_use_each(self) -> "UniqueColumns":
+        used: dict[str | int, str] = {}
+        for field, column in self:
+            if column is None:
+                continue
+            if column in used:
+                raise ValueError(f"column {column!r} is mapped to both {used[column]!r} and {field!r}; give each its own column")
+            used[column] = field
+        return self
+
+
 class Layout(Section):
     """What files of rows have in common; each kind of file adds its `columns`, a section of names or positions."""
 

@@ -9,9 +9,8 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from recsys.errors import ConfigurationError
-from recsys.settings.base import Section
 from recsys.settings.catalogue import CatalogueFiles
-from recsys.settings.layout import Paths, TimedLayout
+from recsys.settings.layout import Paths, TimedLayout, UniqueColumns
 from recsys.settings.raw_files import RAW_FOLDER, Generated, SourceFile, SourceSettings
 
 EVENT_TYPES = ("view", "cart", "purchase")
@@ -50,7 +49,7 @@ class DemoSource(SourceSettings):
         ]
 
 
-class Columns(Section):
+class Columns(UniqueColumns):
     """Which column of the log holds what: a name, or, in files without a header, a position counted from 0."""
 
     item: str | int
@@ -69,14 +68,7 @@ class Columns(Section):
     """How many pieces, a number."""
 
     @model_validator(mode="after")
-    def _one_use_each(self) -> "Columns":
-        used: dict[str | int, str] = {}
-        for field, column in self:
-            if column is None:
-                continue
-            if column in used:
-                raise ValueError(f"column {column!r} is mapped to both {used[column]!r} and {field!r}; give each its own column")
-            used[column] = field
+    def _somebody_came(self) -> "Columns":
         if self.visitor is None and self.session is None:
             raise ValueError("neither 'visitor' nor 'session' is mapped; name the column of at least one of them")
         return self
