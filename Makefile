@@ -20,11 +20,11 @@ RESULTS = $(if $(DIRECTORY),$(DIRECTORY)/)results
 export MLFLOW_DISABLE_TELEMETRY := true
 export UV_NO_PROGRESS := 1
 
-.PHONY: help run test lint bench serve report clean setup check lock envs docs
+.PHONY: help run test lint bench bench-train serve report clean setup check lock envs docs
 
 help: ## list the goals
 	@echo "make run            the whole pipeline on the demo shop (or: make run CONFIG=my-shop.yaml), on $(CORES) cores"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | grep -v '^run' | while IFS=$$'\t' read -r goal text; do printf 'make %-14s %s\n' "$$goal" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | grep -v '^run' | while IFS=$$'\t' read -r goal text; do printf 'make %-14s %s\n' "$$goal" "$$text"; done
 	@echo "CONFIG=my-shop.yaml DIRECTORY=shops/my-shop   name the configuration, and a folder of its own, for run, serve and report"
 	@echo "TORCH_BACKEND=cpu   installs the small torch without CUDA; CORES=N sets the number of cores"
 
@@ -67,9 +67,11 @@ lint: setup ## formatters, linters, types, the workflow's own lint
 	cargo fmt --check --manifest-path rust_sessionizer/Cargo.toml --all
 	cargo clippy --quiet --manifest-path rust_sessionizer/Cargo.toml --workspace --all-targets -- -D warnings
 
-bench: setup ## the benchmarks' tables: sessionizing and training
+bench: setup bench-train ## the benchmarks' tables: sessionizing and training
 	$(BIN)/python benchmarks/sessionize.py
-	$(BIN)/python benchmarks/train.py
+
+bench-train: setup ## mini-batches a second of training: native, torch and, with AUTHORS=CHECKOUT, the authors' code
+	$(BIN)/python benchmarks/train.py $(if $(AUTHORS),--authors $(AUTHORS))
 
 serve: setup ## serve the registered champion until Ctrl-C
 	@$(BIN)/recsys validate $(CONFIG) $(if $(DIRECTORY),--directory $(DIRECTORY))

@@ -92,6 +92,8 @@ class FitContext:
     ----------
     device
         `cpu`, `cuda`, or `auto`.
+    step
+        What computes the training steps of a neural family on a CPU: `native`, or torch, which does on a GPU.
     resume_folder
         Where resume points are kept; None keeps none.
     checkpoint_every
@@ -109,6 +111,7 @@ class FitContext:
     """
 
     device: str = "auto"
+    step: str = "native"
     resume_folder: Path | None = None
     checkpoint_every: float = 60.0
     validate: "Callable[[Model], dict[str, float]] | None" = None

@@ -1,7 +1,6 @@
 """GRU4Rec as an ONNX graph: from the clicks of padded sessions to the best items and their scores.
 
-The graph is written node by node, so that what is served can be read here: gather, GRU layers, product with the shared item table,
-top k. Shapes: B sessions, T clicks of the longest, D width of a layer's input, H units, V items.
+The graph is written node by node, so that what is served can be read here: gather, GRU layers, product with the item table, top k. Shapes: B sessions, T clicks of the longest, D width of a layer's input, H units, V items.
 """
 
 from pathlib import Path
@@ -11,6 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from recsys.errors import PackageError
+from recsys.models.gru4rec_forward import Arrays, count_layers
 
 OPSET = 17
 IR_VERSION = 9
@@ -26,24 +26,25 @@ def reorder_gates(array: np.ndarray) -> np.ndarray:
     return np.concatenate([update, reset, new], axis=0)
 
 
-def count_layers(arrays: dict[str, np.ndarray]) -> int:
-    """GRU layers among the arrays of a model.
+def require_arrays(arrays: Arrays) -> None:
+    """Make sure that every array of the model is there.
 
     Raises
     ------
     PackageError
-        If an array is missing.
+        If one is missing.
     """
-    layers = sum(name.startswith("weight_input.") for name in arrays)
+    layers = max(count_layers(arrays), 1)
     needed = ["item_table", "item_bias"]
     needed += [f"{kind}.{layer}" for kind in ("weight_input", "weight_hidden", "bias_input", "bias_hidden") for layer in range(layers)]
+    if "input_table" in arrays and arrays["input_table"].shape[1] == len(arrays.get("bias_input.0", ())):
+        needed.remove("weight_input.0")  # the table may hold the products with it
     missing = [name for name in needed if name not in arrays]
-    if missing or not layers:
-        raise PackageError(f"the model lacks the array {(missing or ['weight_input.0'])[0]!r}; train it again")
-    return layers
+    if missing:
+        raise PackageError(f"the model lacks the array {missing[0]!r}; train it again")
 
 
-def build_graph(arrays: dict[str, np.ndarray], exclude_session_items: bool) -> onnx.ModelProto:
+def build_graph(arrays: Arrays, exclude_session_items: bool) -> onnx.ModelProto:
     """The graph of a GRU4Rec with the given arrays.
 
     Inputs are `items` int64 [B, T] (padded on the right with any item), `lengths` int64 [B] (at least 1) and `k` int64 [1]
@@ -56,6 +57,7 @@ def build_graph(arrays: dict[str, np.ndarray], exclude_session_items: bool) -> o
     exclude_session_items
         Whether the session's own items get the score -inf.
     """
+    require_arrays(arrays)
     layers = count_layers(arrays)
     n_items = arrays["item_table"].shape[0]
     constants: dict[str, np.ndarray] = {
@@ -64,16 +66,21 @@ def build_graph(arrays: dict[str, np.ndarray], exclude_session_items: bool) -> o
         "n_items": np.array([n_items], dtype=np.int64),
         "axis_0": np.array([0], dtype=np.int64),
     }
+    looked_up = "item_table"
+    if "input_table" in arrays:
+        looked_up = "input_table"
+        constants["input_table"] = arrays["input_table"].astype(np.float32, copy=False)  # [V, D]
     if layers > 1 or exclude_session_items:
         constants["axis_1"] = np.array([1], dtype=np.int64)
     nodes = [
         helper.make_node("Transpose", ["items"], ["items_by_click"], perm=[1, 0]),  # [T, B]
-        helper.make_node("Gather", ["item_table", "items_by_click"], ["entered.0"], axis=0),  # [T, B, D]
+        helper.make_node("Gather", [looked_up, "items_by_click"], ["entered.0"], axis=0),  # [T, B, D]
         helper.make_node("Cast", ["lengths"], ["lengths_32"], to=TensorProto.INT32),  # [B]
     ]
     for layer in range(layers):
         hidden = arrays[f"weight_hidden.{layer}"].shape[1]
-        weight_input, weight_hidden = (reorder_gates(arrays[f"weight_{kind}.{layer}"]) for kind in ("input", "hidden"))
+        weight_input = arrays.get(f"weight_input.{layer}", np.eye(3 * hidden, dtype=np.float32))  # the table holds the products
+        weight_input, weight_hidden = reorder_gates(weight_input), reorder_gates(arrays[f"weight_hidden.{layer}"])
         bias = np.concatenate([reorder_gates(arrays[f"bias_{kind}.{layer}"]) for kind in ("input", "hidden")])
         constants[f"weight_input.{layer}"] = weight_input[np.newaxis].astype(np.float32)  # [1, 3H, D]
         constants[f"weight_hidden.{layer}"] = weight_hidden[np.newaxis].astype(np.float32)  # [1, 3H, H]

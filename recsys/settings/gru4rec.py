@@ -2,16 +2,21 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recsys.settings.base import Fraction, Section
 
 
 class GRU4RecParameters(Section):
-    """GRU4Rec with a shared item table (Hidasi et al., ICLR 2016; Hidasi & Karatzoglou, CIKM 2018)."""
+    """GRU4Rec (Hidasi et al., ICLR 2016; Hidasi & Karatzoglou, CIKM 2018)."""
 
     layers: list[int] = Field(default=[100], min_length=1)
     """Units of each GRU layer; the last one is also the width of the item table."""
+    embedding: Literal["shared", "separate", "none"] = "shared"
+    """What a click is for the first layer: the item's row of the table that scores items (`shared`), a row of a table of its own
+    (`separate`), or the item's one-hot vector (`none`: a row of three gates' weights)."""
+    embedding_width: int | None = Field(default=None, ge=1)
+    """Width of the separate table's rows."""
     loss: Literal["cross-entropy", "bpr-max"] = "cross-entropy"
     """The ranking loss (CIKM 2018, section 3)."""
     batch_size: int = Field(default=64, ge=1)
@@ -36,3 +41,21 @@ class GRU4RecParameters(Section):
     """Strength of cross-entropy's log-popularity correction."""
     epochs: int = Field(default=10, ge=1)
     """Most passes over the training sessions."""
+
+    @model_validator(mode="after")
+    def _embedding_is_whole(self) -> "GRU4RecParameters":
+        if (self.embedding == "separate") != (self.embedding_width is not None):
+            raise ValueError(
+                f"embedding is {self.embedding!r} and embedding_width {self.embedding_width}; "
+                "a separate embedding needs a width (such as 100), the others have none"
+            )
+        if self.embedding == "none" and self.dropout_embedding:
+            raise ValueError(
+                f"dropout_embedding is {self.dropout_embedding}, but without an embedding there is nothing to drop; set it to 0"
+            )
+        return self
+
+    @property
+    def input_width(self) -> int:
+        """Entries of the row that a click is looked up as."""
+        return {"shared": self.layers[-1], "separate": self.embedding_width or 0, "none": 3 * self.layers[0]}[self.embedding]

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
 from recsys.files import whole_file
 
@@ -23,20 +23,19 @@ class Checkpoint:
     def __init__(self, folder: Path | None) -> None:
         self.path = folder / "resume.safetensors" if folder is not None else None
 
-    def save(self, arrays: dict[str, torch.Tensor], state: dict[str, Any]) -> None:
+    def save(self, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> None:
         """Keep arrays and a JSON-able state."""
         if self.path is None:
             return
         with whole_file(self.path) as partial:
-            tensors = {name: array.detach().cpu().contiguous() for name, array in arrays.items()}
-            save_file(tensors, partial, metadata={"state": json.dumps(state)})
+            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial, {"state": json.dumps(state)})
 
-    def load(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+    def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """What was kept last, or None. A file that cannot be read counts as none: it costs time, never a result."""
         if self.path is None or not self.path.is_file():
             return None
         try:
-            with safe_open(self.path, framework="pt") as file:
+            with safe_open(self.path, framework="numpy") as file:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
                 return arrays, json.loads(file.metadata()["state"])
         except (SafetensorError, KeyError, ValueError):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Protocol
 
-import torch
+import numpy as np
 
 from recsys.errors import TrainingError
 from recsys.models.interface import Epoch, FitContext
@@ -28,23 +28,26 @@ class Trainer(Protocol):
     def run_block(self, begin: int, end: int) -> float:
         """Run the steps `begin:end` of the epoch; the sum of their losses."""
 
-    def parameters(self) -> dict[str, torch.Tensor]:
-        """The learned arrays, live."""
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The learned arrays; they may change with the next block."""
 
-    def state(self) -> dict[str, torch.Tensor]:
+    def state(self) -> dict[str, np.ndarray]:
         """Everything else a resume needs: optimizer, lanes, random state."""
 
-    def restore(self, parameters: dict[str, torch.Tensor], state: dict[str, torch.Tensor]) -> None:
-        """Take over what `parameters` and `state` gave."""
-
-    def use(self, parameters: dict[str, torch.Tensor]) -> None:
-        """Take over learned arrays only."""
+    def restore(self, arrays: dict[str, np.ndarray], state: dict[str, np.ndarray]) -> None:
+        """Take over what `arrays` and `state` gave."""
 
 
-def run_epochs(trainer: Trainer, epochs: int, context: FitContext, validate: Callable[[], dict[str, float]] | None) -> None:
-    """Train up to `epochs` epochs; with validation, end early and keep the best epoch's arrays.
+def run_epochs(
+    trainer: Trainer, epochs: int, context: FitContext, validate: Callable[[dict[str, np.ndarray]], dict[str, float]] | None
+) -> dict[str, np.ndarray]:
+    """Train up to `epochs` epochs; with validation of the learned arrays, end early.
 
     An interrupted fit goes on from its last resume point and ends with the same arrays, bit for bit, given the same threads.
+
+    Returns
+    -------
+    The learned arrays: the best epoch's where there is validation and `context.keep` says so, else the last one's.
 
     Raises
     ------
@@ -54,19 +57,19 @@ def run_epochs(trainer: Trainer, epochs: int, context: FitContext, validate: Cal
     checkpoint = Checkpoint(context.resume_folder)
     history: list[Epoch] = context.history
     history.clear()
-    best: dict[str, torch.Tensor] = {}
+    best: dict[str, np.ndarray] = {}
     epoch, step, loss_sum, seconds = 0, 0, 0.0, 0.0
 
     resumed = checkpoint.load()
     if resumed is not None:
         arrays, state = resumed
-        trainer.restore(_part(arrays, "parameter."), _part(arrays, "state."))
+        trainer.restore(_part(arrays, "learned."), _part(arrays, "state."))
         best = _part(arrays, "best.")
         history.extend(Epoch(**row) for row in state["history"])
         epoch, step, loss_sum, seconds = state["epoch"], state["step"], state["loss_sum"], state["seconds"]
 
     def keep() -> None:
-        arrays = {f"parameter.{name}": array for name, array in trainer.parameters().items()}
+        arrays = {f"learned.{name}": array for name, array in trainer.arrays().items()}
         arrays |= {f"state.{name}": array for name, array in trainer.state().items()}
         arrays |= {f"best.{name}": array for name, array in best.items()}
         state = {"history": [asdict(row) for row in history], "epoch": epoch, "step": step, "loss_sum": loss_sum, "seconds": seconds}
@@ -92,16 +95,15 @@ def run_epochs(trainer: Trainer, epochs: int, context: FitContext, validate: Cal
                 kept = clock = time.monotonic()
             if context.progress is not None:
                 context.progress(epoch + 1, epochs, step / trainer.steps_per_epoch, loss_sum / step)
-        metrics = validate() if validate is not None else {}
+        metrics = validate(trainer.arrays()) if validate is not None else {}
         row = Epoch(epoch + 1, loss_sum / trainer.steps_per_epoch, seconds, trainer.events_per_epoch, trainer.steps_per_epoch, metrics)
         history.append(row)
         if metrics and context.keep == "best" and best_epoch(history, context.metric) == row.epoch:
-            best = {name: array.clone() for name, array in trainer.parameters().items()}
+            best = {name: array.copy() for name, array in trainer.arrays().items()}
         epoch, step, loss_sum, seconds = epoch + 1, 0, 0.0, 0.0
         keep()
         kept = clock = time.monotonic()
-    if best:
-        trainer.use(best)
+    return best or trainer.arrays()
 
 
 def best_epoch(history: list[Epoch], metric: str) -> int:
@@ -117,5 +119,5 @@ def _is_over(history: list[Epoch], context: FitContext) -> bool:
     return history[-1].epoch - best_epoch(history, context.metric) >= context.patience
 
 
-def _part(arrays: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def _part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -61,7 +61,7 @@ def train_run(
     }
     if "valid" in data_paths:
         described["exclude_session_items"] = exclude_session_items
-    key = value_digest(described | {"code": code, "device": pick_device(device).type})[:24]
+    key = value_digest(described | {"code": code, "device": pick_device(device).partition(":")[0]})[:24]
     kind = model_class(run["model"])
     model = kind(section(run, "parameters", kind.parameters_class), seed=run["seed"])
     valid = Sessions.from_parquet(data_paths["valid"]) if "valid" in data_paths else None

@@ -1,10 +1,9 @@
-"""The session-parallel mini-batch schedule, ready for a device."""
+"""The session-parallel mini-batch schedule."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-import torch
 
 from recsys.sessions.table import Sessions
 from rust_sessionizer import training_schedule
@@ -23,30 +22,27 @@ class Schedule:
         Items clicked, and the items clicked next.
     keep : float32 [N]
         0 where a new session begins (its state is zeroed), else 1.
-    lanes : int32 [N], on the host
+    lanes : int32 [N]
         The lane of each entry, ascending within a step.
-    steps : int64 [T + 1], on the host
+    steps : int64 [T + 1]
         Where each step begins.
     """
 
-    inputs: torch.Tensor
-    targets: torch.Tensor
-    keep: torch.Tensor
+    inputs: np.ndarray
+    targets: np.ndarray
+    keep: np.ndarray
     lanes: np.ndarray
     steps: np.ndarray
 
     @classmethod
-    def of(cls, sessions: Sessions, lanes: int, device: torch.device) -> "Schedule":
+    def of(cls, sessions: Sessions, lanes: int) -> "Schedule":
         """The schedule of sessions in their order, with at most `lanes` lanes."""
         plan = training_schedule(pl.Series(sessions.lengths), lanes)
         clicks = pl.Series(plan.inputs).to_numpy()
-        inputs = sessions.items[clicks].astype(np.int64)
-        targets = sessions.items[clicks + 1].astype(np.int64)
-        resets = pl.Series(plan.resets).to_numpy()
         return cls(
-            inputs=torch.from_numpy(inputs).to(device),
-            targets=torch.from_numpy(targets).to(device),
-            keep=torch.from_numpy((~resets).astype(np.float32)).to(device),
+            inputs=sessions.items[clicks].astype(np.int64),
+            targets=sessions.items[clicks + 1].astype(np.int64),
+            keep=(~pl.Series(plan.resets).to_numpy()).astype(np.float32),
             lanes=pl.Series(plan.lanes).to_numpy(),
             steps=pl.Series(plan.steps).to_numpy(),
         )

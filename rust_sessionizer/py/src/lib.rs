@@ -1,4 +1,4 @@
-//! Python bindings of the sessionizer: tables in and out through Arrow's `PyCapsule` interface.
+//! Python bindings: of the sessionizer, with tables in and out through Arrow's `PyCapsule` interface, and of the trainer.
 
 mod column;
 mod encode;
@@ -8,6 +8,8 @@ mod lists;
 mod output;
 mod schedule;
 mod sessionize;
+mod training;
+mod writable;
 
 use pyo3::prelude::*;
 
@@ -28,4 +30,6 @@ mod _native {
     use crate::schedule::{TrainingSchedule, training_schedule};
     #[pymodule_export]
     use crate::sessionize::sessionize;
+    #[pymodule_export]
+    use crate::training::Trainer;
 }
