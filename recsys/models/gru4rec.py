@@ -145,7 +145,7 @@ class GRU4Rec(Model):
 
     def arrays(self) -> Arrays:
         """Learned arrays by name."""
-        return self.arrays_
+        return dict(self.arrays_)
 
     def set_arrays(self, arrays: Arrays) -> None:
         """Take over learned arrays."""

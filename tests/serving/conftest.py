@@ -9,6 +9,7 @@ import pytest
 
 from recsys.files import write_json
 from recsys.models.gru4rec import GRU4Rec
+from recsys.models.gru4rec_forward import initial_arrays
 from recsys.models.interface import FitData, Model
 from recsys.models.item_to_item import ItemToItem
 from recsys.serving.export import export_model
@@ -29,18 +30,11 @@ def integer_ids() -> list[int]:
     return [1000 + 7 * index for index in range(N_ITEMS)]
 
 
-def random_gru4rec(layers: list[int], n_items: int = N_ITEMS, seed: int = 0) -> GRU4Rec:
+def random_gru4rec(layers: list[int], n_items: int = N_ITEMS, seed: int = 0, **parameters: object) -> GRU4Rec:
     """A GRU4Rec with random weights and, unlike a fresh one, random biases: the gates' biases are where exports go wrong."""
     random = np.random.default_rng(seed)
-    width = layers[-1]
-    arrays = {"item_table": random.normal(size=(n_items, width)), "item_bias": random.normal(size=n_items)}
-    for layer, units in enumerate(layers):
-        arrays[f"weight_input.{layer}"] = random.normal(size=(3 * units, width))
-        arrays[f"weight_hidden.{layer}"] = random.normal(size=(3 * units, units))
-        arrays[f"bias_input.{layer}"] = random.normal(size=3 * units)
-        arrays[f"bias_hidden.{layer}"] = random.normal(size=3 * units)
-        width = units
-    model = GRU4Rec(GRU4RecParameters(layers=layers))
+    model = GRU4Rec(GRU4RecParameters(layers=layers, **parameters))
+    arrays = {name: random.normal(size=array.shape) for name, array in initial_arrays(n_items, model.parameters, seed).items()}
     model.n_items_ = n_items
     model.set_arrays({name: array.astype(np.float32) for name, array in arrays.items()})
     return model

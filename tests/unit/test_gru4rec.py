@@ -668,6 +668,26 @@ def test_scores_know_neither_logq_nor_elu(loss: dict) -> None:
     np.testing.assert_allclose(trained.score_all(Sessions.from_lists(QUERIES)), slow_scores(trained, QUERIES), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("embedding", [{"embedding": "separate", "embedding_width": 5}, {"embedding": "none"}], ids=["separate", "none"])
+def test_scores_with_another_embedding_are_those_of_its_product(embedding: dict) -> None:
+    trained = fit(layers=[4, 3], momentum=0.2, **embedding)
+    found = trained.score_all(Sessions.from_lists(QUERIES))
+    arrays = trained.arrays()
+    table = arrays["input_table"]
+    weight = arrays.get("weight_input.0", np.eye(12))  # without an embedding, a row holds the product itself
+    layers = [
+        reference.Layer(weight, arrays["weight_hidden.0"], arrays["bias_input.0"], arrays["bias_hidden.0"]),
+        reference.Layer(*(arrays[f"{kind}.1"] for kind in NAMES.values())),
+    ]
+    for query, scores in zip(QUERIES, found, strict=True):
+        state = [np.zeros(4), np.zeros(3)]
+        for item in query:
+            entered = table[item].astype(np.float64)
+            for number, layer in enumerate(layers):
+                entered = state[number] = reference.gru_cell(layer, entered, state[number])
+        np.testing.assert_allclose(scores, arrays["item_table"] @ state[-1] + arrays["item_bias"], rtol=1e-5, atol=1e-6)
+
+
 def test_score_all_of_no_query_is_empty(model: GRU4Rec) -> None:
     assert model.score_all(Sessions.from_lists([])).shape == (0, N_ITEMS)
 
