@@ -121,7 +121,7 @@ def train(case: Case, seed: int, final: Path, folder: Path) -> None:
     from recsys.sessions.table import Sessions
     from recsys.settings.gru4rec import GRU4RecParameters
 
-    context = FitContext(device="cpu", keep="last", resume_folder=folder.with_suffix(".resume"))
+    context = FitContext(device="cpu", keep="last", resume_folder=folder.with_name(f"{folder.name}.resume"))
     model = GRU4Rec(GRU4RecParameters.model_validate(case.parameters), seed)
     model.fit(FitData(Sessions.from_parquet(final / "train.parquet"), pl.read_parquet(final / "items.parquet")), context)
     with whole_folder(folder) as partial:

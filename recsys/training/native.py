@@ -34,7 +34,6 @@ class NativeTrainer:
     """
 
     def __init__(self, arrays: Arrays, chosen: GRU4RecParameters, schedule: Schedule, counts: np.ndarray, seed: int) -> None:
-        self.schedule = schedule
         self.steps_per_epoch = len(schedule)
         self.events_per_epoch = len(schedule.inputs)
         self._arrays = {name: _on_huge_pages(array) for name, array in arrays.items()}

@@ -18,7 +18,7 @@ class Schedule:
 
     Attributes
     ----------
-    inputs, targets : int64 [N]
+    inputs, targets : int32 [N]
         Items clicked, and the items clicked next.
     keep : float32 [N]
         0 where a new session begins (its state is zeroed), else 1.
@@ -40,8 +40,8 @@ class Schedule:
         plan = training_schedule(pl.Series(sessions.lengths), lanes)
         clicks = pl.Series(plan.inputs).to_numpy()
         return cls(
-            inputs=sessions.items[clicks].astype(np.int64),
-            targets=sessions.items[clicks + 1].astype(np.int64),
+            inputs=sessions.items[clicks],
+            targets=sessions.items[clicks + 1],
             keep=(~pl.Series(plan.resets).to_numpy()).astype(np.float32),
             lanes=pl.Series(plan.lanes).to_numpy(),
             steps=pl.Series(plan.steps).to_numpy(),

@@ -61,7 +61,7 @@ class Case:
                 states = [state[torch.from_numpy(survivors)] for state in states]
             keep = torch.from_numpy(self.schedule.keep[entries]).unsqueeze(1)
             masks = self.masks(entries.stop - entries.start)
-            inputs, targets = (torch.from_numpy(ids[entries]) for ids in (self.schedule.inputs, self.schedule.targets))
+            inputs, targets = (torch.from_numpy(ids[entries]).long() for ids in (self.schedule.inputs, self.schedule.targets))
             samples = torch.from_numpy(self.native.samples(self.number))
             loss, states, gradients = self.network.step(inputs, targets, samples, [state * keep for state in states], masks)
             for name, gradient in gradients.dense.items():
@@ -200,7 +200,7 @@ def test_masks_drop_their_share_and_differ_from_step_to_step() -> None:
 def test_a_step_with_another_embedding_has_the_gradients_of_autograd(embedding: str, width: int | None, loss: str) -> None:
     rng = np.random.default_rng(0)
     units, lanes = 10, 5
-    inputs, targets = rng.integers(0, N_ITEMS, (2, lanes))
+    inputs, targets = rng.integers(0, N_ITEMS, (2, lanes), np.int32)
     trainer = training.Trainer(
         inputs,
         targets,
@@ -246,8 +246,8 @@ def test_a_step_with_another_embedding_has_the_gradients_of_autograd(embedding: 
 
 def small_trainer(**changes: object) -> training.Trainer:
     given = {
-        "inputs": np.array([0, 1, 2]),
-        "targets": np.array([1, 2, 0]),
+        "inputs": np.array([0, 1, 2], np.int32),
+        "targets": np.array([1, 2, 0], np.int32),
         "keep": np.zeros(3, np.float32),
         "lanes": np.array([0, 1, 1], np.int32),
         "steps": np.array([0, 2, 3]),
@@ -266,9 +266,9 @@ def small_trainer(**changes: object) -> training.Trainer:
         ({"threads": 0}, SettingError, "threads"),
         ({"embedding": "separate"}, SettingError, "embedding_width"),
         ({"counts": np.array([1, 0, 1])}, SettingError, "counts"),
-        ({"inputs": np.array([0, 3, 2])}, ColumnError, "'inputs' holds the item 3"),
-        ({"targets": np.array([0, -1, 2])}, ColumnError, "'targets' holds the item -1"),
-        ({"targets": np.array([0, 1])}, ColumnError, "'targets' has 2 entries"),
+        ({"inputs": np.array([0, 3, 2], np.int32)}, ColumnError, "'inputs' holds the item 3"),
+        ({"targets": np.array([0, -1, 2], np.int32)}, ColumnError, "'targets' holds the item -1"),
+        ({"targets": np.array([0, 1], np.int32)}, ColumnError, "'targets' has 2 entries"),
         ({"inputs": np.array([0.0, 1.0, 2.0])}, ColumnError, "'inputs' must be"),
         ({"steps": np.array([0, 2])}, ColumnError, "steps do not go"),
         ({"steps": np.array([0, 2, 2, 3])}, ColumnError, "holds no entry"),

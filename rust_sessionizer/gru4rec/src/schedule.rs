@@ -22,8 +22,8 @@ impl Schedule {
     ///
     /// If the arrays differ in length, name unknown items, or do not describe steps.
     pub fn new(
-        inputs: &[i64],
-        targets: &[i64],
+        inputs: Vec<i32>,
+        targets: Vec<i32>,
         resets: Vec<bool>,
         lanes: Vec<i32>,
         steps: &[i64],
@@ -108,12 +108,12 @@ impl Schedule {
     }
 }
 
-fn checked(name: &'static str, given: &[i64], items: usize) -> Result<Vec<u32>> {
+fn checked(name: &'static str, given: Vec<i32>, items: usize) -> Result<Vec<u32>> {
     given
-        .iter()
-        .map(|&item| match u32::try_from(item) {
+        .into_iter()
+        .map(|item| match u32::try_from(item) {
             Ok(known) if (known as usize) < items => Ok(known),
-            _ => Err(Error::Item { name, item, last: items.saturating_sub(1) }),
+            _ => Err(Error::Item { name, item: item.into(), last: items.saturating_sub(1) }),
         })
         .collect()
 }

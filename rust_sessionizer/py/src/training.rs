@@ -67,7 +67,7 @@ impl Trainer {
         let (inputs, targets) = (copied("inputs", inputs)?, copied("targets", targets)?);
         let (lanes, steps) = (copied("lanes", lanes)?, copied::<i64>("steps", steps)?);
         let schedule =
-            Schedule::new(&inputs, &targets, resets, lanes, &steps, counts.len()).map_err(|error| raised(&error))?;
+            Schedule::new(inputs, targets, resets, lanes, &steps, counts.len()).map_err(|error| raised(&error))?;
         let settings = Settings {
             layers,
             embedding,

@@ -22,7 +22,7 @@ class Trainer:
 
     Parameters
     ----------
-    inputs, targets : int64 [N]
+    inputs, targets : int32 [N]
         Items clicked, and the items clicked next; copied, like the other arrays of the schedule.
     keep : float32 [N]
         0 where a new session begins, else 1.
