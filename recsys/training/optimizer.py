@@ -1,8 +1,44 @@
 """Adagrad as GRU4Rec uses it: accumulators from zero, heavy-ball momentum, and tables of which a step touches a few rows."""
 
+from dataclasses import dataclass
+
 import torch
 
 EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class Uses:
+    """How the gradients of P uses of a table's rows are summed by row, in fixed shapes, for a step or, with an axis before, for several.
+
+    Attributes
+    ----------
+    order : int64 [P]
+        The uses in the order of their rows.
+    place : int64 [P]
+        Of the uses in that order, the place of their row among the distinct ones, ascending.
+    rows : int64 [P]
+        The distinct rows, ascending; the spare row in the places that are left over.
+    """
+
+    order: torch.Tensor
+    place: torch.Tensor
+    rows: torch.Tensor
+
+    @classmethod
+    def of(cls, ids: torch.Tensor, spare: int) -> "Uses":
+        """Of rows [P] or [K, P]; `spare` is the row that stands for none."""
+        ordered, order = torch.sort(ids, dim=-1, stable=True)
+        first = torch.ones_like(ordered)
+        first[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
+        place = torch.cumsum(first, -1) - 1
+        # Every use of a row writes the same id to the same place.
+        rows = torch.full_like(ids, spare).scatter_(-1, place, ordered)
+        return cls(order, place, rows)
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """The sums of `values` [P, …] by row, in the order of `rows`; 0 in the places that are left over."""
+        return torch.zeros_like(values).index_add_(0, self.place, values.index_select(0, self.order))
 
 
 class Adagrad:
@@ -40,7 +76,8 @@ class Adagrad:
     def update_rows(self, name: str, rows: torch.Tensor, gradient: torch.Tensor) -> None:
         """Update some rows of a table with their gradient [rows, …] (which is overwritten).
 
-        Each row must stand in `rows` once, with the gradients of its uses summed. The other rows keep their velocity too.
+        Each row must stand in `rows` once, with the gradients of its uses summed; only one whose gradient and velocity are 0 may stand
+        there more often. The other rows keep their velocity too.
         """
         table = self.accumulators[name]
         accumulator = table.index_select(0, rows).addcmul_(gradient, gradient)
@@ -54,12 +91,6 @@ class Adagrad:
         else:
             self.parameters[name].index_add_(0, rows, step, alpha=-self.learning_rate)
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Everything that has to survive an interruption."""
-        named = {f"accumulator.{name}": array for name, array in self.accumulators.items()}
-        return named | {f"velocity.{name}": array for name, array in self.velocities.items()}
-
-    def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Take over what `state` gave."""
-        for name, array in self.state().items():
-            array.copy_(state[name])
+    def update_uses(self, name: str, uses: Uses, gradients: torch.Tensor) -> None:
+        """Update the rows of a table that a step used, with the gradients of the uses [P, …]."""
+        self.update_rows(name, uses.rows, uses.sum(gradients))

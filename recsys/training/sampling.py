@@ -1,6 +1,38 @@
 """Negative samples, drawn by popularity and shared by the lanes of a step."""
 
+import numpy as np
 import torch
+
+from recsys.training.device_random import SAMPLES, WORD, Randomness
+
+
+def alias_table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A table that is drawn from in constant time (Walker's alias method, as Vose builds it).
+
+    Parameters
+    ----------
+    weights : float64 [V]
+        Positive.
+
+    Returns
+    -------
+    kept : int64 [V]
+        Each slot's share of its own item, in 2^-32.
+    other : int64 [V]
+        The item that has the rest of the slot.
+    """
+    total = float(np.cumsum(weights)[-1])  # one after the other, as the native trainer adds them up
+    share = (weights * (len(weights) / total)).tolist()
+    kept, other = [WORD] * len(share), list(range(len(share)))
+    small = [item for item, own in enumerate(share) if own < 1.0]
+    large = [item for item, own in enumerate(share) if own >= 1.0]
+    while small and large:
+        poor, rich = small.pop(), large[-1]
+        kept[poor], other[poor] = int(share[poor] * 2**32), rich
+        share[rich] -= 1.0 - share[poor]
+        if share[rich] < 1.0:
+            small.append(large.pop())
+    return np.array(kept, np.int64), np.array(other, np.int64)
 
 
 class NegativeSampler:
@@ -8,20 +40,22 @@ class NegativeSampler:
 
     Parameters
     ----------
-    counts : [items]
-        Clicks of each item in training.
+    counts : [V]
+        Clicks of each item in training, at least 1.
     alpha
         0 is uniform, 1 is by popularity.
+    device
+        Where samples are drawn.
     """
 
-    def __init__(self, counts: torch.Tensor, alpha: float) -> None:
-        weights = counts.to(torch.float64) ** alpha
-        self._cumulative = torch.cumsum(weights, 0)  # [items]
-        self._cumulative /= self._cumulative[-1].clone()
+    def __init__(self, counts: np.ndarray, alpha: float, device: torch.device) -> None:
+        kept, other = alias_table(counts.astype(np.float64) ** alpha)
+        self._kept, self._other = torch.from_numpy(kept).to(device), torch.from_numpy(other).to(device)
 
-    def draw(self, steps: int, samples: int, generator: torch.Generator) -> torch.Tensor:
-        """Item indices, int64 [steps, samples]."""
-        device = self._cumulative.device
-        uniform = torch.rand(steps, samples, dtype=torch.float64, device=device, generator=generator)
-        drawn = torch.searchsorted(self._cumulative, uniform, right=True)
-        return drawn.clamp_(max=len(self._cumulative) - 1)
+    def draw(self, randomness: Randomness, steps: torch.Tensor, samples: int) -> torch.Tensor:
+        """Item indices of the steps `steps` [K], counted from the start of the training: int64 [K, samples]."""
+        pairs = torch.arange((samples + 1) // 2, device=steps.device)
+        words = randomness.words(steps.unsqueeze(1), SAMPLES, pairs, torch.zeros_like(pairs))  # [K, pairs, 4]
+        words = words.flatten(1)[:, : 2 * samples].unflatten(1, (samples, 2))  # [K, samples, 2]
+        slots = words[..., 0] * len(self._kept) >> 32  # [K, samples]
+        return torch.where(words[..., 1] <= self._kept[slots], slots, self._other[slots])

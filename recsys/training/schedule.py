@@ -49,10 +49,3 @@ class Schedule:
 
     def __len__(self) -> int:
         return len(self.steps) - 1
-
-    def survivors(self, step: int) -> np.ndarray | None:
-        """Rows of the step before that are still there in `step`; None where no lane has vanished."""
-        begin, end = self.steps[step], self.steps[step + 1]
-        before = self.lanes[self.steps[step - 1] : begin] if step else self.lanes[begin:end]
-        now = self.lanes[begin:end]
-        return None if len(now) == len(before) else np.searchsorted(before, now)

@@ -1,98 +1,164 @@
-"""Session-parallel training of GRU4Rec in torch: on a GPU, and the reference of the native trainer."""
+"""Session-parallel training of GRU4Rec in torch: on GPUs, on several processes, and the reference of the native trainer."""
+
+from importlib.util import find_spec
 
 import numpy as np
 import torch
 
 from recsys.models.gru4rec_forward import Arrays
-from recsys.models.gru4rec_network import Gradients, Masks, Network
+from recsys.models.gru4rec_network import PLAIN, Gradients, Network, Operations
 from recsys.settings.gru4rec import GRU4RecParameters
+from recsys.training.device_blocks import DeviceBlocks
+from recsys.training.distributed import ALONE, Ranks
+from recsys.training.graph import captured
 from recsys.training.optimizer import Adagrad
-from recsys.training.sampling import NegativeSampler
 from recsys.training.schedule import Schedule
 
 
 class SessionParallelTrainer:
-    """Runs a network through its schedule, block by block; the loop's `Trainer`."""
+    """Runs GRU4Rec's arrays through a schedule, block by block; the loop's `Trainer`.
+
+    Schedule, tables, samples and states lie on the device. A step has fixed shapes, is recorded once as a CUDA graph and replayed;
+    the host looks at the loss once a block. On a CPU the very same step runs without a graph.
+
+    With several ranks each has its share of the lanes; the targets of all are columns for all, their gradients are added up, and every
+    rank takes the same update, so that their arrays stay alike.
+
+    Parameters
+    ----------
+    arrays
+        Where training starts from, see `initial_arrays`; they are copied, and trained in their precision.
+    chosen
+        The model's parameters.
+    schedule
+        What each step feeds and predicts.
+    counts : int64 [V]
+        Clicks of each item in training, at least 1.
+    seed
+        Of the samples and dropout masks, which are the native trainer's.
+    device
+        Where it is trained.
+    ranks
+        The processes that train together.
+    fused
+        Whether the elementwise parts run as Triton kernels; None: on a GPU, where Triton is installed.
+    """
 
     def __init__(
-        self, arrays: Arrays, chosen: GRU4RecParameters, schedule: Schedule, counts: np.ndarray, seed: int, device: torch.device
+        self,
+        arrays: Arrays,
+        chosen: GRU4RecParameters,
+        schedule: Schedule,
+        counts: np.ndarray,
+        seed: int,
+        device: torch.device,
+        ranks: Ranks = ALONE,
+        fused: bool | None = None,
     ) -> None:
-        self.schedule = schedule
         self.steps_per_epoch = len(schedule)
         self.events_per_epoch = len(schedule.inputs)
-        self._device = device
-        self._inputs, self._targets, self._keep = (
-            torch.from_numpy(array).to(device) for array in (schedule.inputs, schedule.targets, schedule.keep)
-        )
-        clicks = torch.from_numpy(counts).to(device)
-        self.network = Network({name: torch.tensor(array, device=device) for name, array in arrays.items()}, chosen, clicks.float().log())
-        self._sampler = NegativeSampler(clicks, chosen.sample_alpha)
-        self._random = torch.Generator(device).manual_seed(seed)
-        self._optimizer = Adagrad(self.network.parameters, chosen.learning_rate, chosen.momentum)
-        self._states: list[torch.Tensor] = []
+        self._ranks = ranks
+        self._steps = 0
+        self._all_lanes = int(schedule.steps[1])
+        lanes = -(-self._all_lanes // ranks.count)
+        self._first = ranks.rank * lanes
+        operations, adagrad = _parts(device.type == "cuda" and find_spec("triton") is not None if fused is None else fused)
+        self.network = Network(arrays, chosen, counts, device, operations)
+        dtype = self.network.stored["dense"].dtype
+        own = slice(self._first, self._first + lanes)
+        self._blocks = DeviceBlocks(schedule, chosen, counts, seed, device, own, lanes * ranks.count, dtype)
+        self._optimizer = adagrad(self.network.stored, chosen.learning_rate, chosen.momentum)
+        self._gradients = Gradients(self.network, len(self._blocks.step.columns), lanes * ranks.count)
+        self._states = [torch.zeros(lanes, units, dtype=dtype, device=device) for units in chosen.layers]
+        self._loss = torch.zeros((), dtype=dtype, device=device)
+        # The schedule's end feeds nothing, so that nothing is learned while the graphs are recorded.
+        self._blocks.seek(self.steps_per_epoch, 0)
+        self._make = captured(self._blocks.make, device)
+        self._step = captured(self._train_step, device)
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
         """Empty lanes."""
-        lanes = int(self.schedule.steps[1])
-        dtype = self.network.parameters["item_table"].dtype
-        self._states = [torch.zeros(lanes, units, dtype=dtype, device=self._device) for units in self.network.settings.layers]
-
-    def _dropout(self, p: float, *shape: int) -> torch.Tensor:
-        """Dropout mask of any shape: 0 with probability p, else 1 / (1 - p)."""
-        return torch.empty(*shape, device=self._device).bernoulli_(1 - p, generator=self._random).div_(1 - p)
+        for state in self._states:
+            state.zero_()
+        self._gather_states()
 
     @torch.inference_mode()
     def run_block(self, begin: int, end: int) -> float:
         """Train on the steps `begin:end`; the sum of their losses."""
-        chosen, schedule = self.network.settings, self.schedule
-        samples = self._sampler.draw(end - begin, chosen.n_sample, self._random)  # [steps, n_sample]
-        losses = torch.zeros((), device=self._device)
-        for step in range(begin, end):
-            entries = slice(int(schedule.steps[step]), int(schedule.steps[step + 1]))
-            lanes = entries.stop - entries.start
-            survivors = schedule.survivors(step)
-            if survivors is not None:
-                rows = torch.from_numpy(survivors).to(self._device)
-                self._states = [state.index_select(0, rows) for state in self._states]
-            keep = self._keep[entries].unsqueeze(1)  # [M, 1]
-            masks = Masks()
-            if chosen.dropout_embedding:
-                masks.embedding = self._dropout(chosen.dropout_embedding, lanes, chosen.input_width)
-            if chosen.dropout_hidden:
-                masks.hidden = [self._dropout(chosen.dropout_hidden, lanes, units) for units in chosen.layers]
-            loss, self._states, gradients = self.network.step(
-                self._inputs[entries],
-                self._targets[entries],
-                samples[step - begin],
-                [state * keep for state in self._states],
-                masks,
-            )
-            losses += loss
-            self._apply(gradients)
-        return float(losses)
+        self._loss.zero_()
+        for first in range(begin, end, self._blocks.steps):
+            count = min(self._blocks.steps, end - first)
+            self._blocks.seek(first, self._steps)
+            self._make()
+            for _ in range(count):
+                self._step()
+            self._steps += count
+        self._ranks.add_up(self._loss)
+        self._gather_states()
+        return float(self._loss)
 
-    def _apply(self, gradients: Gradients) -> None:
-        for name, gradient in gradients.dense.items():
-            self._optimizer.update(name, gradient)
-        for name, (rows, gradient) in gradients.rows.items():
-            self._optimizer.update_rows(name, rows, gradient)
+    def _gather_states(self) -> None:
+        """Know the lanes of all ranks, so that the leader can keep them by itself."""
+        self._known_states = [self._ranks.gathered(state) for state in self._states]  # [A, H] a layer
+
+    def _train_step(self) -> None:
+        """Learn from the next step, on the device alone."""
+        self._blocks.advance()
+        step, gradients = self._blocks.step, self._gradients
+        if self._ranks.count > 1:
+            gradients.inputs.zero_()  # what the others' lanes left there
+        loss, states = self.network.step(
+            step.inputs,
+            step.columns,
+            [state * step.keep for state in self._states],
+            step.masks,
+            gradients,
+            self._first,
+        )
+        self._loss += loss
+        for state, new in zip(self._states, states, strict=True):
+            state.copy_(new)
+        self._ranks.add_up(gradients.memory)
+
+        self._optimizer.update("dense", gradients.dense)
+        self._optimizer.update_uses("item_bias", step.uses["item_bias"], gradients.bias)
+        if gradients.shared is not None:
+            self._optimizer.update_uses("item_table", step.uses["item_table"], gradients.shared)
+        else:
+            self._optimizer.update_uses("item_table", step.uses["item_table"], gradients.columns)
+            self._optimizer.update_uses("input_table", step.uses["input_table"], gradients.inputs)
 
     def arrays(self) -> Arrays:
-        """The learned arrays."""
-        return {name: array.cpu().numpy() for name, array in self.network.parameters.items()}
+        """The learned arrays; on a CPU, live."""
+        return {name: array.cpu().numpy() for name, array in self.network.named(self.network.stored).items()}
+
+    def _optimizer_state(self) -> dict[str, torch.Tensor]:
+        parts = {"accumulator": self._optimizer.accumulators, "velocity": self._optimizer.velocities}
+        return {f"{part}.{name}": array for part, stored in parts.items() if stored for name, array in self.network.named(stored).items()}
 
     def state(self) -> Arrays:
-        """Optimizer, lanes and random state."""
-        lanes = {f"lanes.{layer}": state for layer, state in enumerate(self._states)}
-        named = self._optimizer.state() | lanes | {"random": self._random.get_state()}
-        return {name: array.cpu().numpy() for name, array in named.items()}
+        """Optimizer, lanes of all ranks, and the number of steps taken, from which everything random follows."""
+        lanes = {f"lanes.{layer}": state[: self._all_lanes] for layer, state in enumerate(self._known_states)}
+        named = {name: array.cpu().numpy() for name, array in (self._optimizer_state() | lanes).items()}
+        return named | {"steps": np.array([self._steps])}
 
     def restore(self, arrays: Arrays, state: Arrays) -> None:
-        """Take over what `arrays` and `state` gave."""
-        for name, array in self.network.parameters.items():
-            array.copy_(torch.from_numpy(arrays[name]))
-        given = {name: torch.from_numpy(array) for name, array in state.items()}
-        self._optimizer.restore(given)
-        self._states = [given[f"lanes.{layer}"].to(self._device) for layer in range(len(self._states))]
-        self._random.set_state(given["random"])
+        """Take over what `arrays` and `state` gave, whatever the number of ranks was."""
+        self.network.load(arrays)
+        for name, array in self._optimizer_state().items():
+            array.copy_(torch.from_numpy(state[name]))
+        for layer, lanes in enumerate(self._states):
+            own = state[f"lanes.{layer}"][self._first : self._first + len(lanes)]  # fewer where the last ranks have lanes to spare
+            lanes[: len(own)] = torch.from_numpy(own)
+        self._gather_states()
+        self._steps = int(state["steps"][0])
+
+
+def _parts(fused: bool) -> tuple[Operations, type[Adagrad]]:
+    """The elementwise parts of a step, and the optimizer."""
+    if not fused:
+        return PLAIN, Adagrad
+    from recsys.training.device_kernels import FUSED, FusedAdagrad
+
+    return FUSED, FusedAdagrad

@@ -14,12 +14,13 @@ from recsys.errors import DataError, PackageError, TrainingError
 from recsys.models import gru4rec
 from recsys.models.gru4rec import GRU4Rec
 from recsys.models.gru4rec_forward import initial_arrays
-from recsys.models.gru4rec_network import Masks, Network, bpr_max, cross_entropy
+from recsys.models.gru4rec_network import Gradients, Lanes, Masks, Network, bpr_max, cross_entropy
 from recsys.models.interface import FitContext, FitData, Model
 from recsys.models.registry import load_model
 from recsys.sessions.table import Sessions
 from recsys.settings.gru4rec import GRU4RecParameters
-from recsys.training import loop, session_parallel
+from recsys.training import device_blocks, loop
+from recsys.training.device_random import Randomness
 from recsys.training.native import NativeTrainer
 from recsys.training.optimizer import Adagrad
 from recsys.training.sampling import NegativeSampler
@@ -65,8 +66,7 @@ def to_weights(parameters: dict[str, torch.Tensor] | dict[str, np.ndarray], n_la
 
 def to_network(weights: reference.Weights, parameters: GRU4RecParameters, counts: np.ndarray = COUNTS) -> Network:
     """The implementation in float64, so that only its formulas can differ from the reference's."""
-    arrays = {name: torch.tensor(array) for name, array in as_implemented(weights.named()).items()}
-    return Network(arrays, parameters, torch.tensor(np.log(counts.clip(min=1))))
+    return Network(as_implemented(weights.named()), parameters, counts.clip(min=1), CPU)
 
 
 def loss_settings(parameters: GRU4RecParameters, counts: np.ndarray = COUNTS) -> reference.LossSettings:
@@ -99,18 +99,17 @@ def assert_same_arrays(left: dict[str, np.ndarray], right: dict[str, np.ndarray]
 
 
 class FixedSamples:
-    """In place of the sampler: draws from a seed of its own, or always the same, and keeps what it drew, step by step."""
+    """In place of the sampler: draws that follow from the step alone, or always the same."""
 
     def __init__(self) -> None:
-        self._random = np.random.default_rng(5)
         self.always: list[int] | None = None
         self.asked_for: list[tuple[list[int], float]] = []
-        self.steps: list[np.ndarray] = []
 
-    def draw(self, steps: int, samples: int, generator: torch.Generator) -> torch.Tensor:
-        drawn = self._random.integers(0, N_ITEMS, (steps, samples)) if self.always is None else np.array([self.always] * steps)
-        self.steps.extend(drawn)
-        return torch.from_numpy(drawn)
+    def of_step(self, step: int, samples: int) -> np.ndarray:
+        return np.random.default_rng([5, step]).integers(0, N_ITEMS, samples) if self.always is None else np.array(self.always)
+
+    def draw(self, randomness: Randomness, steps: torch.Tensor, samples: int) -> torch.Tensor:
+        return torch.from_numpy(np.stack([self.of_step(step, samples) for step in steps.tolist()]))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -127,11 +126,11 @@ def samples(monkeypatch: pytest.MonkeyPatch) -> FixedSamples:
     """The samples of every step trained in the test."""
     fixed = FixedSamples()
 
-    def sampler(counts: torch.Tensor, alpha: float) -> FixedSamples:
+    def sampler(counts: np.ndarray, alpha: float, device: torch.device) -> FixedSamples:
         fixed.asked_for.append((counts.tolist(), alpha))
         return fixed
 
-    monkeypatch.setattr(session_parallel, "NegativeSampler", sampler)
+    monkeypatch.setattr(device_blocks, "NegativeSampler", sampler)
     return fixed
 
 
@@ -139,11 +138,15 @@ def samples(monkeypatch: pytest.MonkeyPatch) -> FixedSamples:
 
 
 class StepCase:
-    """One step with all that is awkward in it: inputs, targets and samples that repeat and collide, states that are not zero."""
+    """One step with all that is awkward in it: inputs, targets and samples that repeat and collide, states that are not zero, and lanes
+    that have vanished between those that run."""
+
+    RUNNING = {1: [2], 3: [0, 1, 3], 4: [0, 1, 2, 3]}
 
     def __init__(self, parameters: GRU4RecParameters, lanes: int) -> None:
         rng = np.random.default_rng(lanes)
         self.parameters = parameters
+        self.running = self.RUNNING[lanes]
         self.weights = reference.random_weights(rng, N_ITEMS, parameters.layers)
         self.inputs = np.array([1, 2, 1, 6])[:lanes]
         self.targets = np.array([2, 2, 5, 1])[:lanes]
@@ -162,27 +165,41 @@ class StepCase:
         mask[0, 0] = 0.0  # so that something is dropped for sure
         return mask
 
-    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[torch.Tensor], Masks | None]:
-        """The arguments of `Network.step`."""
-        masks = None
+    def spread(self, array: np.ndarray, of_vanished: float) -> torch.Tensor:
+        """An array with a row a running lane, as one with a row for each of four."""
+        whole = np.full((4, *array.shape[1:]), of_vanished, array.dtype)
+        whole[self.running] = array
+        return torch.tensor(whole)
+
+    def take(self) -> tuple[float, list[np.ndarray], dict[str, np.ndarray]]:
+        """The implementation's loss, states of the running lanes and gradients."""
+        network = to_network(self.weights, self.parameters)
+        columns = torch.cat([self.spread(self.targets, N_ITEMS), torch.tensor(self.samples)])
+        gradients = Gradients(network, len(columns), 4)
+        inputs, states = self.spread(self.inputs, N_ITEMS), [self.spread(state, 0.5) for state in self.state]
+        masks = Masks()
         if self.masks is not None:
-            masks = Masks(torch.tensor(self.masks.embedding), [torch.tensor(mask) for mask in self.masks.hidden])
-        ids = (torch.tensor(self.inputs), torch.tensor(self.targets), torch.tensor(self.samples))
-        return *ids, [torch.tensor(state) for state in self.state], masks
+            masks = Masks(self.spread(self.masks.embedding, 2.0), [self.spread(mask, 2.0) for mask in self.masks.hidden])
+        loss, following = network.step(inputs, columns, states, masks, gradients)
+        whole = {name: array.numpy() for name, array in gradients.by_name.items()}
+        whole |= {"item_table": np.zeros((N_ITEMS + 1, gradients.columns.shape[1])), "item_bias": np.zeros(N_ITEMS + 1)}
+        np.add.at(whole["item_table"], columns, gradients.columns)
+        np.add.at(whole["item_table"], inputs, gradients.inputs)
+        np.add.at(whole["item_bias"], columns, gradients.bias)
+        for name in ("item_table", "item_bias"):
+            assert (whole[name][N_ITEMS] == 0).all()
+            whole[name] = whole[name][:N_ITEMS]
+        return float(loss), [state.numpy()[self.running] for state in following], whole
 
 
 def assert_step_agrees(case: StepCase) -> None:
-    loss, following, gradients = to_network(case.weights, case.parameters).step(*case.tensors())
+    loss, following, found = case.take()
     arguments = (case.weights, loss_settings(case.parameters), case.inputs, case.targets, case.samples, case.state, case.masks)
     expected_loss, expected_following = reference.step_loss(*arguments)
 
-    assert float(loss) == pytest.approx(expected_loss, rel=1e-12)
+    assert loss == pytest.approx(expected_loss, rel=1e-12)
     for state, expected_state in zip(following, expected_following, strict=True):
-        np.testing.assert_allclose(state.numpy(), expected_state, rtol=1e-12, atol=1e-15)
-    found = {name: gradient.numpy() for name, gradient in gradients.dense.items()}
-    for name, (rows, gradient) in gradients.rows.items():
-        found[name] = np.zeros_like(case.weights.named()[name])
-        found[name][rows.numpy()] = gradient.numpy()
+        np.testing.assert_allclose(state, expected_state, rtol=1e-12, atol=1e-15)
     expected = as_implemented(reference.step_gradients(*arguments))
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():
@@ -212,45 +229,53 @@ def test_dropout_reaches_the_states_and_the_gradients(loss: dict, layers: list[i
 
 def test_hidden_dropout_hands_the_dropped_out_state_on() -> None:
     case = StepCase(small(layers=[4, 3], dropout_embedding=0.5, dropout_hidden=0.5, n_sample=5), lanes=3)
-    _, following, _ = to_network(case.weights, case.parameters).step(*case.tensors())
+    _, following, _ = case.take()
     for state, mask in zip(following, case.masks.hidden, strict=True):
-        np.testing.assert_array_equal(state.numpy() == 0, mask == 0)
+        np.testing.assert_array_equal(state == 0, mask == 0)
+
+
+def all_there(columns: int, batch_size: int) -> Lanes:
+    """Of a step in which no lane has vanished."""
+    return Lanes(0, torch.zeros(columns, dtype=torch.bool), batch_size)
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 4])
 def test_losses_of_equal_scores_are_known_by_hand(lanes: int) -> None:
     columns = lanes + 5
-    loss, _ = cross_entropy(torch.zeros(lanes, columns, dtype=torch.float64), None, batch_size=4)
+    loss, _ = cross_entropy(torch.zeros(lanes, columns, dtype=torch.float64), None, all_there(columns, 4))
     assert float(loss) == pytest.approx(lanes * np.log(columns) / 4)
     # All negatives weigh the same and each comparison is a coin toss; the squared scores are 3 * 3.
-    loss, _ = bpr_max(torch.full((lanes, columns), 3.0, dtype=torch.float64), bpreg=2.0, elu_param=0.0, batch_size=4)
+    loss, _ = bpr_max(torch.full((lanes, columns), 3.0, dtype=torch.float64), 2.0, 0.0, all_there(columns, 4))
     assert float(loss) == pytest.approx(lanes * (np.log(2) + 2 * 9) / 4)
 
 
 def test_popularity_correction_splits_where_the_lanes_end() -> None:
     # Scores equal to the correction cancel it, which leaves the softmax uniform.
-    parameters = small(loss="cross-entropy", logq=1.0, sample_alpha=0.5, batch_size=4)
+    parameters = small(loss="cross-entropy", logq=1.0, sample_alpha=0.5, batch_size=4, n_sample=3)
     network = to_network(reference.random_weights(np.random.default_rng(0), N_ITEMS, [3]), parameters)
-    targets, drawn = torch.tensor([1, 4]), torch.tensor([2, 2, 0])
+    columns = torch.tensor([1, 4, 2, 2, 0])
     logs = np.log(COUNTS)
     correction = torch.tensor([[logs[1], logs[4], logs[2] / 2, logs[2] / 2, logs[0] / 2]])
-    loss, _ = network.loss(correction.repeat(2, 1), targets, drawn)
+    loss, _ = network.loss(correction.repeat(2, 1), columns)
     assert float(loss) == pytest.approx(2 * np.log(5) / 4)
 
 
 def test_losses_stay_finite_where_the_target_is_hopeless() -> None:
     # float32, as in training: the target's share underflows to 0, and its logarithm must not.
     scores = torch.tensor([[-500.0, 500.0, 0.0]])
-    for loss, gradient in (cross_entropy(scores.clone(), None, 1), bpr_max(scores.clone(), 1.0, 0.5, 1)):
+    for loss, gradient in (cross_entropy(scores.clone(), None, all_there(3, 1)), bpr_max(scores.clone(), 1.0, 0.5, all_there(3, 1))):
         assert np.isfinite(float(loss))
         assert torch.isfinite(gradient).all()
 
 
 def test_a_lane_with_nothing_to_compare_with_teaches_nothing() -> None:
     # The tail's last lane, where no samples are drawn.
-    for loss, gradient in (cross_entropy(torch.tensor([[0.7]]), None, 3), bpr_max(torch.tensor([[0.7]]), 1.0, 0.5, 3)):
-        assert float(loss) == pytest.approx(0.0)
-        np.testing.assert_allclose(gradient.numpy(), 0.0, atol=1e-7)
+    alone, vanished = all_there(1, 3), Lanes(0, torch.tensor([False, True]), 3)
+    for lanes, scores in ((alone, torch.tensor([[0.7]])), (vanished, torch.tensor([[0.7, 0.1], [0.2, 0.4]]))):
+        found = cross_entropy(scores.clone(), None, lanes), bpr_max(scores.clone(), 1.0, 0.5, lanes)
+        for loss, gradient in found:
+            assert float(loss) == pytest.approx(0.0)
+            np.testing.assert_allclose(gradient.numpy(), 0.0, atol=1e-7)
 
 
 # --- Optimizer --------------------------------------------------------------------------------------------------------
@@ -334,14 +359,6 @@ def test_schedule_agrees_with_the_slow_loop(lengths: list[int], lanes: int) -> N
     assert_schedule_agrees([[next(clicks) for _ in range(length)] for length in lengths], lanes)
 
 
-def test_survivors_are_the_rows_of_the_lanes_that_still_run() -> None:
-    found = Schedule.of(Sessions.from_lists([[1, 2], [3, 4, 5], [6, 7], [1, 2, 3, 4]]), 4)
-    survivors = [found.survivors(step) for step in range(len(found))]
-    assert survivors[0] is None
-    assert survivors[1].tolist() == [1, 3]
-    assert survivors[2].tolist() == [1]
-
-
 # --- Epochs -----------------------------------------------------------------------------------------------------------
 
 
@@ -354,14 +371,15 @@ def trainer_of(
     return SessionParallelTrainer(arrays, parameters, schedule, counts.clip(min=1), seed, CPU)
 
 
-def record_masks(trainer: SessionParallelTrainer, monkeypatch: pytest.MonkeyPatch) -> list[Masks | None]:
-    """The masks of every step that `trainer` takes from here on."""
-    taken: list[Masks | None] = []
+def record_masks(trainer: SessionParallelTrainer, monkeypatch: pytest.MonkeyPatch) -> list[Masks]:
+    """The masks of every step that `trainer` takes from here on, of the lanes that still run."""
+    taken: list[Masks] = []
     step = trainer.network.step
 
-    def recording(*arguments: object) -> object:
-        taken.append(arguments[4])
-        return step(*arguments)
+    def recording(inputs: torch.Tensor, columns: torch.Tensor, states: list, masks: Masks, *others: object) -> object:
+        running = inputs != N_ITEMS
+        taken.append(Masks(None if masks.embedding is None else masks.embedding[running], [hidden[running] for hidden in masks.hidden]))
+        return step(inputs, columns, states, masks, *others)
 
     monkeypatch.setattr(trainer.network, "step", recording)
     return taken
@@ -386,7 +404,8 @@ def assert_epoch_agrees(
             for mask in taken
         ]
     optimizer = reference.Adagrad(parameters.learning_rate, parameters.momentum)
-    losses = reference.train_epoch(weights, optimizer, loss_settings(parameters, counts), sessions, samples.steps, masks)
+    drawn = [samples.of_step(step, parameters.n_sample) for step in range(trainer.steps_per_epoch)]
+    losses = reference.train_epoch(weights, optimizer, loss_settings(parameters, counts), sessions, drawn, masks)
     assert loss == pytest.approx(sum(losses), rel=1e-5)
     for name, expected in as_implemented(weights.named()).items():
         np.testing.assert_allclose(trainer.arrays()[name], expected, rtol=1e-5, atol=1e-7, err_msg=name)
@@ -443,10 +462,11 @@ def test_state_is_zero_where_a_session_begins_and_handed_on_elsewhere(monkeypatc
     before, after = [], []
     step = trainer.network.step
 
-    def recording(*arguments: object) -> object:
-        result = step(*arguments)
-        before.append([state.clone() for state in arguments[3]])
-        after.append([state.clone() for state in result[1]])
+    def recording(inputs: torch.Tensor, columns: torch.Tensor, states: list[torch.Tensor], *others: object) -> object:
+        result = step(inputs, columns, states, *others)
+        running = inputs != N_ITEMS
+        before.append([state[running] for state in states])
+        after.append([state[running] for state in result[1]])
         return result
 
     monkeypatch.setattr(trainer.network, "step", recording)
@@ -495,23 +515,23 @@ def test_dropout_rates_are_those_of_their_places(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
 def test_samples_follow_count_to_the_power_of_alpha(alpha: float) -> None:
-    counts = torch.tensor([1, 100, 4, 25, 64])
-    drawn = NegativeSampler(counts, alpha).draw(200, 200, torch.Generator().manual_seed(7))
+    counts = np.array([1, 100, 4, 25, 64])
+    drawn = NegativeSampler(counts, alpha, CPU).draw(Randomness(7), torch.arange(200), 200)
     assert drawn.shape == (200, 200)
     assert drawn.dtype == torch.int64
     observed = np.bincount(drawn.flatten().numpy(), minlength=5)
-    share = counts.numpy() ** alpha
+    share = counts**alpha
     expected = 200 * 200 * share / share.sum()
     # Chi-square with 4 degrees of freedom: 30 is passed by chance once in 200,000 times.
     assert ((observed - expected) ** 2 / expected).sum() < 30
 
 
 def test_samples_differ_from_step_to_step_and_follow_the_seed() -> None:
-    sampler = NegativeSampler(torch.tensor([3, 1, 2, 5]), 0.5)
-    drawn = sampler.draw(3, 40, torch.Generator().manual_seed(1))
+    sampler, steps = NegativeSampler(np.array([3, 1, 2, 5]), 0.5, CPU), torch.arange(3)
+    drawn = sampler.draw(Randomness(1), steps, 40)
     assert not torch.equal(drawn[0], drawn[1])
-    assert torch.equal(drawn, sampler.draw(3, 40, torch.Generator().manual_seed(1)))
-    assert not torch.equal(drawn, sampler.draw(3, 40, torch.Generator().manual_seed(2)))
+    assert torch.equal(drawn[1:], sampler.draw(Randomness(1), steps[1:], 40))
+    assert not torch.equal(drawn, sampler.draw(Randomness(2), steps, 40))
 
 
 def test_the_seed_decides_what_training_draws() -> None:
@@ -569,9 +589,8 @@ def test_fit_ends_with_the_reference_weights_after_two_epochs(loss: dict, sample
     weights = to_weights(initial_arrays(N_ITEMS, model.parameters, seed=4), 1)
     optimizer = reference.Adagrad(0.1, 0.2)
     steps = len(reference.schedule(SESSIONS, 3))
-    assert len(samples.steps) == 2 * steps
     for epoch in range(2):
-        drawn = samples.steps[epoch * steps : (epoch + 1) * steps]
+        drawn = [samples.of_step(epoch * steps + step, 4) for step in range(steps)]
         losses = reference.train_epoch(weights, optimizer, loss_settings(model.parameters), SESSIONS, drawn)
         assert context.history[epoch].loss == pytest.approx(np.mean(losses), rel=1e-4)
     for name, expected in as_implemented(weights.named()).items():
