@@ -5,7 +5,7 @@
 Takes RECSYS_DATA_DIR's retailrocket_sequences and rsc15_100k through the workflow as far as the final fit window, trains every case on
 train + valid for ten epochs, once a seed, and ranks every test position (and, for RetailRocket, COTREC's pairs of prefix and target).
 What was done is kept in --folder, a JSON file a run, so that an interrupted call goes on. The authors' figures come from their code on
-these splits, one run a case; with --authors and a checkout of it they are made anew (hours). --write puts the table into docs/conformance.md.
+these splits, one run a case; with --authors and a checkout of it they are made anew (hours). --write writes docs/conformance.md.
 """
 
 import argparse
@@ -223,9 +223,10 @@ def page(found: dict[str, list[dict[str, Any]]], authors: dict[str, dict[str, fl
     lines = [
         "# Conformance",
         "",
-        "GRU4Rec of this project beside the authors' PyTorch code, with the same parameters on the same splits: ten epochs on train + valid, every",
-        "test position ranked against all items, conservative ties. The authors' figures are from one run of their code each; ours are the mean",
-        f"and the range of {max(map(len, found.values()))} seeds. The last column is our mean against theirs; *short* marks a mean more than {TOLERANCE:.0%} below.",
+        "GRU4Rec of this project beside the authors' PyTorch code, with the same parameters on the same splits: ten epochs on train +",
+        "valid, every test position ranked against all items, conservative ties. The authors' figures are from one run of their code each;",
+        f"ours are the mean and the range of {max(map(len, found.values()))} seeds. The last column is our mean against theirs; *short* marks a",
+        f"mean more than {TOLERANCE:.0%} below.",
         "",
         "```sh",
         command,

@@ -144,10 +144,11 @@ def main() -> None:
 def table(found: dict[tuple[str, str], list[dict]], given: argparse.Namespace) -> str:
     """The medians, and the profile of the quickest native run, as Markdown."""
     data = given.data.parent.name if given.data else "random sessions"
+    command = f"python benchmarks/train.py --steps {given.steps} --repeats {given.repeats}{' --authors CHECKOUT' * bool(given.authors)}"
     lines = [
         "# GRU4Rec's training on the CPU",
         "",
-        f"`python benchmarks/train.py --steps {given.steps} --repeats {given.repeats}`{' with the authors' checkout' if given.authors else ''}, {processor()}.",
+        f"`{command}`, {processor()}.",
         f"Data: {data}; BPR-max, B 80, 2,048 samples, H 224, shared table. Median of the repeats, taken in turn (lowest to highest).",
         "",
         "| | threads | mini-batches/s | events/s | of the authors' code |",

@@ -83,8 +83,9 @@ def main() -> None:
     lines = [
         "# GRU4Rec's training, large",
         "",
-        f"`python benchmarks/train_large.py`: random sessions, H {given.width}, B 80, 2,048 samples, BPR-max, {given.threads} threads. Peak memory by the",
-        "operating system, sessions and NumPy included; *asked for* is what training asks the machine for before it begins, beside the sessions.",
+        f"`python benchmarks/train_large.py`: random sessions, H {given.width}, B 80, 2,048 samples, BPR-max, {given.threads} threads.",
+        "Peak memory by the operating system, sessions and NumPy included; *asked for* is what training asks the machine for before it",
+        "begins, beside the sessions.",
         "",
         "| items | clicks | sessions alone | peak | asked for | schedule | mini-batches/s | an epoch |",
         "|---|---|---|---|---|---|---|---|",
@@ -92,7 +93,17 @@ def main() -> None:
     print("\n".join(lines), flush=True)
     for n_items in given.items:
         for clicks in given.clicks:
-            command = [sys.executable, __file__, "--width", str(given.width), "--threads", str(given.threads), "--one", str(n_items), str(clicks)]
+            command = [
+                sys.executable,
+                __file__,
+                "--width",
+                str(given.width),
+                "--threads",
+                str(given.threads),
+                "--one",
+                str(n_items),
+                str(clicks),
+            ]
             found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
             memory = " | ".join(f"{found[name] / 2**30:.2f} GiB" for name in ("sessions", "peak", "computed"))
             hours = f"{found['epoch'] / 3600:.1f} h" if found["epoch"] > 5400 else f"{found['epoch'] / 60:.1f} min"

@@ -4,7 +4,7 @@
 
 Every variant trains ten epochs of the published BPR-max parameters but for what its name says. What was done is kept in --folder,
 a JSON file a run, so that an interrupted call goes on. Prints a table: recall@20 and MRR@20 of the last epoch, the mean of the seeds,
-and the differences from the published parameters.
+and the differences from the published parameters; then the ensembles of the seeds of one variant, whose scores are averaged.
 """
 
 import argparse
@@ -22,13 +22,15 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 import polars as pl  # noqa: E402
+from safetensors.numpy import load_file, save_file  # noqa: E402
 
 from benchmarks.conformance import RETAILROCKET, SMALL, WIDE, data_folder, window  # noqa: E402
 from recsys.evaluation.ranking import flat_metrics, rank_targets  # noqa: E402
 from recsys.files import write_json  # noqa: E402
 from recsys.models.gru4rec import GRU4Rec  # noqa: E402
 from recsys.models.gru4rec_forward import Arrays, initial_arrays  # noqa: E402
-from recsys.sessions.table import Sessions  # noqa: E402
+from recsys.models.interface import Capabilities, FitContext, FitData, Model  # noqa: E402
+from recsys.sessions.table import Positions, Sessions  # noqa: E402
 from recsys.settings.gru4rec import GRU4RecParameters  # noqa: E402
 from recsys.training.hardware import use_threads  # noqa: E402
 from recsys.training.native import NativeTrainer  # noqa: E402
@@ -64,6 +66,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "cross-entropy, H 192": {name: value for name, value in WIDE.items() if name != "epochs"},
     "cross-entropy, H 100": {name: value for name, value in SMALL.items() if name != "epochs"},
 }
+
+ENSEMBLES = ("published", "layers 400", "cross-entropy, H 192")
+"""Variants whose seeds are also scored together."""
 
 
 def epochs(parameters: dict[str, Any], seed: int, train: Sessions, n_items: int, decay: float | None) -> Iterator[Arrays]:
@@ -111,12 +116,63 @@ def run(name: str, data: str, seed: int, folder: Path) -> dict[str, Any]:
             sums = {key: sums.get(key, 0) + array for key, array in arrays.items()}
     result["seconds"] = time.perf_counter() - begin
     result["metrics"] = metrics_of(arrays, parameters, valid, n_items)
+    done.parent.mkdir(parents=True, exist_ok=True)
+    if name in ENSEMBLES:
+        save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, done.with_suffix(".safetensors"))
     if sums:
         mean = {key: (array / (EPOCHS - EPOCHS // 2)).astype(np.float32) for key, array in sums.items()}
         result["averaged"] = metrics_of(mean, parameters, valid, n_items)
-    done.parent.mkdir(parents=True, exist_ok=True)
     write_json(done, result)
     return result
+
+
+class Ensemble(Model):
+    """Models of one vocabulary; an item's score is the mean of theirs, each query's taken to mean 0 and deviation 1 first."""
+
+    family = "ensemble"
+    capabilities = Capabilities(runtime="native")
+    parameters_class = GRU4RecParameters
+
+    def __init__(self, members: list[Model]) -> None:
+        super().__init__()
+        self.members = members
+        self.n_items_ = members[0].n_items_
+
+    def fit(self, data: FitData, context: FitContext | None = None) -> "Ensemble":
+        raise TypeError("its members are fitted, not the ensemble")
+
+    def score_all(self, queries: Sessions) -> np.ndarray:
+        return self._mean([member.score_all(queries) for member in self.members])
+
+    def score_positions(self, sessions: Sessions, positions: Positions, chunk: int) -> Iterator[np.ndarray]:
+        for scores in zip(*(member.score_positions(sessions, positions, chunk) for member in self.members), strict=True):
+            yield self._mean(list(scores))
+
+    def _mean(self, scores: list[np.ndarray]) -> np.ndarray:
+        return sum((one - one.mean(1, keepdims=True)) / one.std(1, keepdims=True) for one in scores)
+
+    def arrays(self) -> Arrays:
+        raise TypeError("its members have arrays, not the ensemble")
+
+    def set_arrays(self, arrays: Arrays) -> None:
+        raise TypeError("its members have arrays, not the ensemble")
+
+
+def ensemble(name: str, data: str, seeds: list[int], folder: Path) -> dict[str, float]:
+    """Validation metrics of the seeds of a variant together."""
+    done = folder / data / f"{name.replace(' ', '_')}.together{'-'.join(map(str, seeds))}.json"
+    if done.is_file():
+        return json.loads(done.read_text())
+    select = window(data, folder / "windows").parent / "select"
+    members = []
+    for seed in seeds:
+        member = GRU4Rec(GRU4RecParameters.model_validate(BASE | VARIANTS[name]), seed)
+        member.set_arrays(load_file(folder / data / f"{name.replace(' ', '_')}.seed{seed}.safetensors"))
+        member.n_items_ = len(member.arrays_["item_bias"])
+        members.append(member)
+    found = flat_metrics(rank_targets(Ensemble(members), Sessions.from_parquet(select / "valid.parquet")).ranks)
+    write_json(done, found)
+    return found
 
 
 def main() -> None:
@@ -132,9 +188,8 @@ def main() -> None:
     use_threads(given.threads)
     for data in given.data:
         base: dict[str, float] = {}
-        print(
-            f"\n{data}, validation, mean of the seeds {given.seeds}\n\n| variant | recall@20 | | MRR@20 | | seconds |\n|---|---|---|---|---|---|"
-        )
+        print(f"\n{data}, validation, mean of the seeds {given.seeds}\n")
+        print("| variant | recall@20 | | MRR@20 | | seconds |\n|---|---|---|---|---|---|")
         for name in given.only or names:
             runs = [run(name, data, seed, given.folder) for seed in given.seeds]
             for key in ("metrics", "averaged"):
@@ -145,6 +200,11 @@ def main() -> None:
                 cells = [f"{mean[metric]:.4f} | {mean[metric] - base[metric]:+.4f}" for metric in ("recall@20", "mrr@20")]
                 label = name if key == "metrics" else "weights averaged over the last half of the epochs"
                 print(f"| {label} | {' | '.join(cells)} | {statistics.fmean(one['seconds'] for one in runs):.0f} |", flush=True)
+        for name in ENSEMBLES:
+            if len(given.seeds) > 1 and name in (given.only or names):
+                found = ensemble(name, data, given.seeds, given.folder)
+                cells = [f"{found[metric]:.4f} | {found[metric] - base[metric]:+.4f}" for metric in ("recall@20", "mrr@20")]
+                print(f"| {name}, {len(given.seeds)} seeds together | {' | '.join(cells)} | |", flush=True)
 
 
 if __name__ == "__main__":
