@@ -77,7 +77,7 @@ class GRU4Rec(Model):
         if not len(data.train):
             raise DataError("there is no training session with two clicks; lower filter.min_support or take a longer log")
         device = pick_device(context.device)
-        self._require_memory(data, device)
+        self._require_memory(memory_of_fit(self.parameters, data.n_items, len(data.train), len(data.train.items)), data, "cpu")
         self.n_items_ = data.n_items
         self.arrays_ = initial_arrays(data.n_items, self.parameters, self.seed)
         self.arrays_ = run_epochs(self._trainer(data, device, context), self.parameters.epochs, context, self._validation(context))
@@ -87,13 +87,14 @@ class GRU4Rec(Model):
         schedule = Schedule.of(data.train, self.parameters.batch_size)
         counts = np.bincount(data.train.items, minlength=data.n_items).clip(min=1)
         given = (self.arrays_, self.parameters, schedule, counts, self.seed)
-        if context.step == "native" and device == "cpu":
+        if context.step == "native" and device == "cpu" and context.ranks.count == 1:
             return NativeTrainer(*given)
         import torch
 
-        from recsys.training.session_parallel import SessionParallelTrainer
+        from recsys.training.session_parallel import SessionParallelTrainer, memory_of_training
 
-        return SessionParallelTrainer(*given, device=torch.device(device))
+        self._require_memory(memory_of_training(self.parameters, data.n_items, schedule, context.ranks.count), data, device)
+        return SessionParallelTrainer(*given, device=torch.device(device), ranks=context.ranks)
 
     def _validation(self, context: FitContext) -> Callable[[Arrays], dict[str, float]] | None:
         if context.validate is None:
@@ -105,9 +106,10 @@ class GRU4Rec(Model):
 
         return validate
 
-    def _require_memory(self, data: FitData, device: str) -> None:
+    def _require_memory(self, needed: tuple[int, int], data: FitData, device: str) -> None:
+        """Make sure of memory for what is as large as the shop and its log, and for a step."""
         chosen = self.parameters
-        tables, step = memory_of_fit(chosen, data.n_items, len(data.train), len(data.train.items))
+        tables, step = needed
         if step > tables:
             what = f"training with batch_size {chosen.batch_size:,} and n_sample {chosen.n_sample:,}"
             fix = "lower batch_size or n_sample"

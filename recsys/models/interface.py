@@ -13,6 +13,7 @@ from recsys.errors import PackageError, RecsysError
 from recsys.files import folder_digests, read_json, write_json
 from recsys.sessions.table import Positions, Sessions
 from recsys.settings.base import Section
+from recsys.training.ranks import ALONE, Ranks
 
 Queries = Sessions
 """A table of queries: the items of each session so far, optionally events, times and visitors."""
@@ -94,6 +95,8 @@ class FitContext:
         `cpu`, `cuda`, or `auto`.
     step
         What computes the training steps of a neural family on a CPU: `native`, or torch, which does on a GPU.
+    ranks
+        The processes that train together; all but the first only help with the training.
     resume_folder
         Where resume points are kept; None keeps none.
     checkpoint_every
@@ -112,6 +115,7 @@ class FitContext:
 
     device: str = "auto"
     step: str = "native"
+    ranks: Ranks = ALONE
     resume_folder: Path | None = None
     checkpoint_every: float = 60.0
     validate: "Callable[[Model], dict[str, float]] | None" = None

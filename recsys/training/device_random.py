@@ -4,6 +4,7 @@ Every number follows from the seed, the step and its purpose, so that a resume n
 alike without a word between them, and what is drawn does not depend on where the steps are cut into blocks.
 """
 
+import numpy as np
 import torch
 
 SAMPLES, EMBEDDING_DROPOUT, HIDDEN_DROPOUT = 0, 1, 2
@@ -80,7 +81,7 @@ class Randomness:
             Of the units, dropped; in float32, as in the native trainer.
         """
         # The threshold is a share of 2^32 of the rounded probability.
-        rounded = torch.tensor(share, dtype=torch.float32)
+        rounded = np.float32(share)
         quads = torch.arange((width + 3) // 4, device=steps.device)
         words = self.words(steps[:, None, None], purpose, rows.unsqueeze(2), quads).flatten(2)[..., :width]  # [K, M, width]
         return (words >= int(float(rounded) * 2**32)).float() * float(1 / (1 - rounded))

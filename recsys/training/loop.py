@@ -60,7 +60,7 @@ def run_epochs(
     best: dict[str, np.ndarray] = {}
     epoch, step, loss_sum, seconds = 0, 0, 0.0, 0.0
 
-    resumed = checkpoint.load()
+    resumed = context.ranks.told(checkpoint.load())
     if resumed is not None:
         arrays, state = resumed
         trainer.restore(_part(arrays, "learned."), _part(arrays, "state."))
@@ -69,6 +69,8 @@ def run_epochs(
         epoch, step, loss_sum, seconds = state["epoch"], state["step"], state["loss_sum"], state["seconds"]
 
     def keep() -> None:
+        if context.resume_folder is None:
+            return
         arrays = {f"learned.{name}": array for name, array in trainer.arrays().items()}
         arrays |= {f"state.{name}": array for name, array in trainer.state().items()}
         arrays |= {f"best.{name}": array for name, array in best.items()}
@@ -95,7 +97,7 @@ def run_epochs(
                 kept = clock = time.monotonic()
             if context.progress is not None:
                 context.progress(epoch + 1, epochs, step / trainer.steps_per_epoch, loss_sum / step)
-        metrics = validate(trainer.arrays()) if validate is not None else {}
+        metrics = context.ranks.told(validate(trainer.arrays()) if validate is not None and context.ranks.leads else {})
         row = Epoch(epoch + 1, loss_sum / trainer.steps_per_epoch, seconds, trainer.events_per_epoch, trainer.steps_per_epoch, metrics)
         history.append(row)
         if metrics and context.keep == "best" and best_epoch(history, context.metric) == row.epoch:

@@ -1,6 +1,6 @@
 """One run of the grid: fit, watched and resumable, and the folder it leaves."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,66 @@ from recsys.sessions.table import Sessions
 from recsys.settings.reading import section
 from recsys.settings.training import TrainingSettings
 from recsys.training.checkpoint import Checkpoint
+from recsys.training.distributed import joined
 from recsys.training.hardware import pick_device
 from recsys.training.progress import shown
+
+
+@dataclass(frozen=True)
+class PreparedFit:
+    """What a run is made from, and everything that its fit needs.
+
+    Attributes
+    ----------
+    described
+        The run, with its training settings and the digests of its data; what `params` will hold.
+    model
+        Not fitted yet.
+    data, context
+        What it is fitted on, and what surrounds the fit.
+    """
+
+    described: dict[str, Any]
+    model: Model
+    data: FitData
+    context: FitContext
+
+
+def prepare(
+    run: dict[str, Any],
+    data_paths: dict[str, Path],
+    training: TrainingSettings,
+    work: Path,
+    code: str,
+    device: str,
+    exclude_session_items: bool = False,
+) -> PreparedFit:
+    """Read what a run needs; the parameters are those of `train_run`."""
+    described = run | {
+        "training": training.model_dump(mode="json", include={"metric", "patience", "keep"}),
+        "data": {name: file_digest(path) for name, path in sorted(data_paths.items())},
+    }
+    if "valid" in data_paths:
+        described["exclude_session_items"] = exclude_session_items
+    key = value_digest(described | {"code": code, "device": pick_device(device).partition(":")[0]})[:24]
+    kind = model_class(run["model"])
+    model = kind(section(run, "parameters", kind.parameters_class), seed=run["seed"])
+    valid = Sessions.from_parquet(data_paths["valid"]) if "valid" in data_paths else None
+    data = FitData(Sessions.from_parquet(data_paths["train"]), pl.read_parquet(data_paths["items"]), valid)
+
+    def validate(fitted: Model) -> dict[str, float]:
+        return flat_metrics(rank_targets(fitted, valid, exclude_session_items).ranks)
+
+    context = FitContext(
+        device=device,
+        resume_folder=work / key,
+        checkpoint_every=training.checkpoint_every / 1000,
+        validate=validate if valid is not None else None,
+        metric=training.metric,
+        patience=training.patience,
+        keep=training.keep,
+    )
+    return PreparedFit(described, model, data, context)
 
 
 def train_run(
@@ -30,6 +88,8 @@ def train_run(
     exclude_session_items: bool = False,
 ) -> None:
     """Fit a run, write its model, history and description, then forget its resume point.
+
+    Under torchrun all processes train together, and the first one does the rest.
 
     Parameters
     ----------
@@ -55,38 +115,23 @@ def train_run(
     BusyError
         If another process trains the same run.
     """
-    described = run | {
-        "training": training.model_dump(mode="json", include={"metric", "patience", "keep"}),
-        "data": {name: file_digest(path) for name, path in sorted(data_paths.items())},
-    }
-    if "valid" in data_paths:
-        described["exclude_session_items"] = exclude_session_items
-    key = value_digest(described | {"code": code, "device": pick_device(device).partition(":")[0]})[:24]
-    kind = model_class(run["model"])
-    model = kind(section(run, "parameters", kind.parameters_class), seed=run["seed"])
-    valid = Sessions.from_parquet(data_paths["valid"]) if "valid" in data_paths else None
-    data = FitData(Sessions.from_parquet(data_paths["train"]), pl.read_parquet(data_paths["items"]), valid)
-
-    def validate(fitted: Model) -> dict[str, float]:
-        return flat_metrics(rank_targets(fitted, valid, exclude_session_items).ranks)
-
-    context = FitContext(
-        device=device,
-        resume_folder=work / key,
-        checkpoint_every=training.checkpoint_every / 1000,
-        validate=validate if valid is not None else None,
-        metric=training.metric,
-        patience=training.patience,
-        keep=training.keep,
-    )
-    with exclusive(work / f"{key}.lock", f"the run {run['run']}"):
-        with shown(context, run["run"]):
-            model.fit(data, context)
-        with whole_folder(outputs["model"]) as partial:
-            model.save(partial)
-        _write_history(context.history, outputs["history"])
-        write_json(outputs["params"], described)
-        Checkpoint(context.resume_folder).clear()
+    with joined(pick_device(device)) as (ranks, own_device):
+        fit = prepare(run, data_paths, training, work, code, own_device, exclude_session_items)
+        context, point = fit.context, fit.context.resume_folder
+        ranks.agree(point.name, "run, data or version")
+        context.ranks = ranks
+        if not ranks.leads:
+            context.resume_folder = None
+            fit.model.fit(fit.data, context)
+            return
+        with exclusive(point.with_suffix(".lock"), f"the run {run['run']}"):
+            with shown(context, run["run"]):
+                fit.model.fit(fit.data, context)
+            with whole_folder(outputs["model"]) as partial:
+                fit.model.save(partial)
+            _write_history(context.history, outputs["history"])
+            write_json(outputs["params"], fit.described)
+            Checkpoint(point).clear()
 
 
 def _write_history(history: list[Epoch], path: Path) -> None:

@@ -8,11 +8,39 @@ import torch
 from recsys.models.gru4rec_forward import Arrays
 from recsys.models.gru4rec_network import PLAIN, Gradients, Network, Operations
 from recsys.settings.gru4rec import GRU4RecParameters
-from recsys.training.device_blocks import DeviceBlocks
-from recsys.training.distributed import ALONE, Ranks
+from recsys.training.device_blocks import DeviceBlocks, steps_of_block
 from recsys.training.graph import captured
 from recsys.training.optimizer import Adagrad
+from recsys.training.ranks import ALONE, Ranks
 from recsys.training.schedule import Schedule
+
+
+def memory_of_training(settings: GRU4RecParameters, n_items: int, schedule: Schedule, ranks: int = 1) -> tuple[int, int]:
+    """About how many bytes a trainer holds on its device: in what is as large as the shop and its log, and in a block of steps.
+
+    Parameters
+    ----------
+    settings
+        The model's parameters.
+    n_items
+        Items of the vocabulary.
+    schedule
+        What each step feeds and predicts.
+    ranks
+        Processes that train together.
+    """
+    lanes = -(-int(schedule.steps[1]) // ranks)
+    columns, width = lanes * ranks + settings.n_sample, settings.layers[-1]
+    inputs = settings.input_width if settings.embedding != "shared" else 0
+    # Tables: learned, squares of Adagrad, momentum. An item: log count, two entries to draw from. A step of a lane: input, target, keep.
+    tables = 4 * n_items * (width + 1 + inputs) * (2 + (settings.momentum > 0)) + 20 * n_items
+    tables += 9 * (len(schedule) + 1) * lanes * ranks
+    steps = steps_of_block(settings, lanes)
+    masks = steps * lanes * (settings.input_width + sum(settings.layers))
+    uses = steps * (8 * columns + 4 * lanes * ranks)
+    scores = (13 if settings.loss == "bpr-max" else 5) * lanes * columns
+    vectors = 6 * (columns + lanes * ranks) * width
+    return tables, 60 * masks + 24 * uses + 4 * (scores + vectors)
 
 
 class SessionParallelTrainer:
