@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ CASES = [
 ]
 
 
+@cache
 def window(data: str, folder: Path) -> Path:
     """The final fit window of an example, made by the workflow where it is not there yet; the select window lies beside it."""
     shop = folder / data

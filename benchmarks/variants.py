@@ -13,7 +13,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "cross-entropy, H 100": {name: value for name, value in SMALL.items() if name != "epochs"},
 }
 
+AVERAGES: dict[str, Callable[[int], float]] = {
+    "mean of the last five epochs": lambda epoch: 1 / max(epoch - EPOCHS // 2, 1),
+    "moving average, .5": lambda epoch: 0.5 / (1 - 0.5**epoch),
+    "moving average, .7": lambda epoch: 0.3 / (1 - 0.7**epoch),
+    "moving average, .85": lambda epoch: 0.15 / (1 - 0.85**epoch),
+}
+"""Averages of the weights after each epoch: the share of epoch e, from 1, in the average so far."""
+AVERAGED = ("published", "cross-entropy, H 192", "learning_rate .08")
 ENSEMBLES = ("published", "layers 400", "cross-entropy, H 192")
 """Variants whose seeds are also scored together."""
 
@@ -109,19 +117,21 @@ def run(name: str, data: str, seed: int, folder: Path) -> dict[str, Any]:
     decayed = name.startswith("learning rate falls")
     parameters = BASE | VARIANTS.get(name, {})
     begin = time.perf_counter()
-    sums: Arrays = {}
+    averages: dict[str, Arrays] = {}
     result: dict[str, Any] = {"variant": name, "data": data, "seed": seed}
     for number, arrays in enumerate(epochs(parameters, seed, train, n_items, 0.1 if decayed else None), start=1):
-        if number > EPOCHS // 2 and name == "published":
-            sums = {key: sums.get(key, 0) + array for key, array in arrays.items()}
+        for label, share in AVERAGES.items() if name in AVERAGED else ():
+            weight = share(number)
+            before = averages.get(label, arrays)
+            averages[label] = {key: before[key] + np.float32(weight) * (array - before[key]) for key, array in arrays.items()}
     result["seconds"] = time.perf_counter() - begin
     result["metrics"] = metrics_of(arrays, parameters, valid, n_items)
+    result["averaged"] = {label: metrics_of(average, parameters, valid, n_items) for label, average in averages.items()}
     done.parent.mkdir(parents=True, exist_ok=True)
     if name in ENSEMBLES:
-        save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, done.with_suffix(".safetensors"))
-    if sums:
-        mean = {key: (array / (EPOCHS - EPOCHS // 2)).astype(np.float32) for key, array in sums.items()}
-        result["averaged"] = metrics_of(mean, parameters, valid, n_items)
+        kept = {"": arrays} | {f"{label}/": average for label, average in averages.items()}
+        flat = {prefix + key: np.ascontiguousarray(array) for prefix, own in kept.items() for key, array in own.items()}
+        save_file(flat, done.with_suffix(".safetensors"))
     write_json(done, result)
     return result
 
@@ -158,16 +168,20 @@ class Ensemble(Model):
         raise TypeError("its members have arrays, not the ensemble")
 
 
-def ensemble(name: str, data: str, seeds: list[int], folder: Path) -> dict[str, float]:
-    """Validation metrics of the seeds of a variant together."""
-    done = folder / data / f"{name.replace(' ', '_')}.together{'-'.join(map(str, seeds))}.json"
+def ensemble(name: str, data: str, seeds: list[int], folder: Path, average: str | None = None) -> dict[str, float]:
+    """Validation metrics of the seeds of a variant together, their weights averaged or not."""
+    stem = f"{name} {average}" if average else name
+    done = folder / data / f"{stem.replace(' ', '_')}.together{'-'.join(map(str, seeds))}.json"
     if done.is_file():
         return json.loads(done.read_text())
     select = window(data, folder / "windows").parent / "select"
     members = []
     for seed in seeds:
         member = GRU4Rec(GRU4RecParameters.model_validate(BASE | VARIANTS[name]), seed)
-        member.set_arrays(load_file(folder / data / f"{name.replace(' ', '_')}.seed{seed}.safetensors"))
+        arrays = load_file(folder / data / f"{name.replace(' ', '_')}.seed{seed}.safetensors")
+        prefix = f"{average}/" if average else ""
+        names = [key for key in arrays if key.startswith(prefix) and "/" not in key.removeprefix(prefix)]
+        member.set_arrays({key.removeprefix(prefix): arrays[key] for key in names})
         member.n_items_ = len(member.arrays_["item_bias"])
         members.append(member)
     found = flat_metrics(rank_targets(Ensemble(members), Sessions.from_parquet(select / "valid.parquet")).ranks)
@@ -192,19 +206,20 @@ def main() -> None:
         print("| variant | recall@20 | | MRR@20 | | seconds |\n|---|---|---|---|---|---|")
         for name in given.only or names:
             runs = [run(name, data, seed, given.folder) for seed in given.seeds]
-            for key in ("metrics", "averaged"):
-                if key not in runs[0]:
-                    continue
-                mean = {metric: statistics.fmean(one[key][metric] for one in runs) for metric in runs[0][key]}
+            for label in (None, *runs[0]["averaged"]):
+                measured = [one["metrics"] if label is None else one["averaged"][label] for one in runs]
+                mean = {metric: statistics.fmean(one[metric] for one in measured) for metric in measured[0]}
                 base = base or mean
                 cells = [f"{mean[metric]:.4f} | {mean[metric] - base[metric]:+.4f}" for metric in ("recall@20", "mrr@20")]
-                label = name if key == "metrics" else "weights averaged over the last half of the epochs"
-                print(f"| {label} | {' | '.join(cells)} | {statistics.fmean(one['seconds'] for one in runs):.0f} |", flush=True)
+                seconds = statistics.fmean(one["seconds"] for one in runs)
+                print(f"| {name if label is None else f'{name}, {label}'} | {' | '.join(cells)} | {seconds:.0f} |", flush=True)
         for name in ENSEMBLES:
             if len(given.seeds) > 1 and name in (given.only or names):
-                found = ensemble(name, data, given.seeds, given.folder)
-                cells = [f"{found[metric]:.4f} | {found[metric] - base[metric]:+.4f}" for metric in ("recall@20", "mrr@20")]
-                print(f"| {name}, {len(given.seeds)} seeds together | {' | '.join(cells)} | |", flush=True)
+                for average in (None, *(AVERAGES if name in AVERAGED else ())):
+                    found = ensemble(name, data, given.seeds, given.folder, average)
+                    cells = [f"{found[metric]:.4f} | {found[metric] - base[metric]:+.4f}" for metric in ("recall@20", "mrr@20")]
+                    label = f"{name}{f', {average}' if average else ''}, {len(given.seeds)} seeds together"
+                    print(f"| {label} | {' | '.join(cells)} | |", flush=True)
 
 
 if __name__ == "__main__":

@@ -41,8 +41,9 @@ def memory_of_fit(settings: GRU4RecParameters, n_items: int, sessions: int, clic
     width, lanes = settings.layers[-1], min(settings.batch_size, sessions)
     columns = lanes + settings.n_sample
     entries = n_items * (width + (settings.input_width if settings.embedding != "shared" else 0))
-    # The tables: initial, learned, squares of Adagrad, momentum, the best epoch's. A click: input, target, lane.
-    tables = 4 * entries * (4 + (settings.momentum > 0)) + 24 * clicks
+    # The tables: initial, learned, squares of Adagrad, momentum, the best epoch's, the average and what is added to it. A click: the plan's
+    # place and lane, then input, target, lane and keep, here and in Rust.
+    tables = 4 * entries * (4 + (settings.momentum > 0) + 2 * (settings.average > 0)) + 42 * clicks
     scores = (13 if settings.loss == "bpr-max" else 5) * lanes * columns
     vectors = 3 * (columns + lanes) * width + 12 * lanes * sum(settings.layers)
     return tables, 4 * (scores + vectors) + 8 * BLOCK * settings.n_sample
@@ -80,7 +81,8 @@ class GRU4Rec(Model):
         self._require_memory(memory_of_fit(self.parameters, data.n_items, len(data.train), len(data.train.items)), data, "cpu")
         self.n_items_ = data.n_items
         self.arrays_ = initial_arrays(data.n_items, self.parameters, self.seed)
-        self.arrays_ = run_epochs(self._trainer(data, device, context), self.parameters.epochs, context, self._validation(context))
+        trainer = self._trainer(data, device, context)
+        self.arrays_ = run_epochs(trainer, self.parameters.epochs, context, self._validation(context), self.parameters.average)
         return self
 
     def _trainer(self, data: FitData, device: str, context: FitContext) -> "Trainer":

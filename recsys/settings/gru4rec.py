@@ -41,6 +41,9 @@ class GRU4RecParameters(Section):
     """Strength of cross-entropy's log-popularity correction."""
     epochs: int = Field(default=10, ge=1)
     """Most passes over the training sessions."""
+    average: Fraction = 0.0
+    """Above 0, the model is the moving average of the weights after each epoch, of which an epoch leaves this share; 0 takes the last
+    epoch's weights."""
 
     @model_validator(mode="after")
     def _embedding_is_whole(self) -> "GRU4RecParameters":

@@ -10,6 +10,7 @@ import numpy as np
 
 from recsys.errors import TrainingError
 from recsys.models.interface import Epoch, FitContext
+from recsys.training.averaging import moving_average
 from recsys.training.checkpoint import Checkpoint
 
 BLOCK = 128
@@ -39,11 +40,28 @@ class Trainer(Protocol):
 
 
 def run_epochs(
-    trainer: Trainer, epochs: int, context: FitContext, validate: Callable[[dict[str, np.ndarray]], dict[str, float]] | None
+    trainer: Trainer,
+    epochs: int,
+    context: FitContext,
+    validate: Callable[[dict[str, np.ndarray]], dict[str, float]] | None,
+    average: float = 0.0,
 ) -> dict[str, np.ndarray]:
     """Train up to `epochs` epochs; with validation of the learned arrays, end early.
 
-    An interrupted fit goes on from its last resume point and ends with the same arrays, bit for bit, given the same threads.
+    An interrupted fit goes on from its last resume point and ends with the same arrays, bit for bit.
+
+    Parameters
+    ----------
+    trainer
+        Runs the steps.
+    epochs
+        Most epochs.
+    context
+        What surrounds the fit.
+    validate
+        The validation metrics of learned arrays.
+    average
+        Above 0, the learned arrays are the moving average of those after each epoch, of which an epoch leaves this share.
 
     Returns
     -------
@@ -57,6 +75,7 @@ def run_epochs(
     checkpoint = Checkpoint(context.resume_folder)
     history: list[Epoch] = context.history
     history.clear()
+    averaged: dict[str, np.ndarray] = {}
     best: dict[str, np.ndarray] = {}
     epoch, step, loss_sum, seconds = 0, 0, 0.0, 0.0
 
@@ -64,7 +83,7 @@ def run_epochs(
     if resumed is not None:
         arrays, state = resumed
         trainer.restore(_part(arrays, "learned."), _part(arrays, "state."))
-        best = _part(arrays, "best.")
+        averaged, best = _part(arrays, "averaged."), _part(arrays, "best.")
         history.extend(Epoch(**row) for row in state["history"])
         epoch, step, loss_sum, seconds = state["epoch"], state["step"], state["loss_sum"], state["seconds"]
 
@@ -73,6 +92,7 @@ def run_epochs(
             return
         arrays = {f"learned.{name}": array for name, array in trainer.arrays().items()}
         arrays |= {f"state.{name}": array for name, array in trainer.state().items()}
+        arrays |= {f"averaged.{name}": array for name, array in averaged.items()}
         arrays |= {f"best.{name}": array for name, array in best.items()}
         state = {"history": [asdict(row) for row in history], "epoch": epoch, "step": step, "loss_sum": loss_sum, "seconds": seconds}
         checkpoint.save(arrays, state)
@@ -97,15 +117,18 @@ def run_epochs(
                 kept = clock = time.monotonic()
             if context.progress is not None:
                 context.progress(epoch + 1, epochs, step / trainer.steps_per_epoch, loss_sum / step)
-        metrics = context.ranks.told(validate(trainer.arrays()) if validate is not None and context.ranks.leads else {})
+        if average:
+            averaged = moving_average(averaged, trainer.arrays(), average, epoch + 1)
+        learned = averaged or trainer.arrays()
+        metrics = context.ranks.told(validate(learned) if validate is not None and context.ranks.leads else {})
         row = Epoch(epoch + 1, loss_sum / trainer.steps_per_epoch, seconds, trainer.events_per_epoch, trainer.steps_per_epoch, metrics)
         history.append(row)
         if metrics and context.keep == "best" and best_epoch(history, context.metric) == row.epoch:
-            best = {name: array.copy() for name, array in trainer.arrays().items()}
+            best = {name: array.copy() for name, array in learned.items()}
         epoch, step, loss_sum, seconds = epoch + 1, 0, 0.0, 0.0
         keep()
         kept = clock = time.monotonic()
-    return best or trainer.arrays()
+    return best or averaged or trainer.arrays()
 
 
 def best_epoch(history: list[Epoch], metric: str) -> int:

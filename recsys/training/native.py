@@ -50,7 +50,7 @@ class NativeTrainer:
             counts,
             seed=seed % 2**64,
             threads=threads(),
-            **chosen.model_dump(exclude={"epochs"}),
+            **chosen.model_dump(exclude={"average", "epochs"}),
         )
 
     def begin_epoch(self) -> None:

@@ -622,6 +622,24 @@ def test_native_fit_ends_with_the_reference_weights_after_two_epochs(loss: dict,
         np.testing.assert_allclose(model.arrays()[name], expected, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.parametrize("average", [0.5, 0.9])
+def test_averaged_weights_are_the_moving_average_of_the_epochs(average: float) -> None:
+    after = [fit(seed=2, epochs=epoch).arrays() for epoch in (1, 2, 3)]
+    found = fit(seed=2, epochs=3, average=average).arrays()
+    shares = np.array([average**2, average, 1.0])
+    for name, array in found.items():
+        expected = np.average([arrays[name] for arrays in after], axis=0, weights=shares)
+        np.testing.assert_allclose(array, expected, rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_the_average_is_what_is_validated() -> None:
+    seen: list[np.ndarray] = []
+    context = FitContext(device="cpu", validate=scripted([0.1, 0.2, 0.3], seen))
+    model = fit(seed=2, epochs=3, average=0.5, context=context)
+    np.testing.assert_array_equal(model.arrays()["item_table"], seen[2])
+    np.testing.assert_allclose(seen[1], fit(seed=2, epochs=2, average=0.5).arrays()["item_table"], rtol=1e-6)
+
+
 def test_history_tells_the_epochs() -> None:
     context = FitContext(device="cpu")
     fit(context=context, epochs=3)
@@ -778,7 +796,15 @@ class Interruption(Exception):
 
 # Two lanes; 28 steps an epoch are three blocks of ten, the last one short.
 LONG = [np.random.default_rng(session).integers(0, N_ITEMS, 2 + session % 5).tolist() for session in range(19)]
-LONG_FIT = {"batch_size": 2, "epochs": 3, "momentum": 0.3, "dropout_embedding": 0.3, "dropout_hidden": 0.2, "layers": [3, 4]}
+LONG_FIT = {
+    "batch_size": 2,
+    "epochs": 3,
+    "momentum": 0.3,
+    "dropout_embedding": 0.3,
+    "dropout_hidden": 0.2,
+    "layers": [3, 4],
+    "average": 0.6,
+}
 
 
 @pytest.fixture(scope="module")
