@@ -89,26 +89,32 @@ def measure(kind: str, threads: int, data: Path | None, steps: int) -> dict:
 
 
 def measure_authors(folder: Path, threads: int, data: Path | None, steps: int) -> dict:
+    """Mini-batches a second of the authors' PyTorch code on the CPU."""
+    import torch
+
+    torch.set_num_threads(threads)
+    return {"rate": authors_rate(folder, load(data)[0], PARAMETERS, steps, "cpu"), "profile": {}}
+
+
+def authors_rate(folder: Path, sessions, parameters: dict, steps: int, device: str) -> float:
     """The speed that the authors' PyTorch code tells of one epoch over as many sessions as make about `steps` steps."""
     import polars as pl
     import torch
 
-    torch.set_num_threads(threads)
     sys.path.insert(0, str(folder.resolve()))
     from gru4rec_pytorch import GRU4Rec  # of the authors' checkout
 
-    sessions, _ = load(data)
-    count = int((sessions.offsets - range(len(sessions.offsets)) < steps * PARAMETERS["batch_size"]).sum()) - 1
+    count = int((sessions.offsets - range(len(sessions.offsets)) < steps * parameters["batch_size"]).sum()) - 1
     events = sessions.offsets[count]
     owner = sessions.lengths[:count]
     table = pl.DataFrame({"SessionId": pl.Series(range(count)).repeat_by(pl.Series(owner)).explode(), "ItemId": sessions.items[:events]})
     table = table.with_columns(Time=pl.int_range(pl.len(), dtype=pl.Float64))
     renamed = {"dropout_embedding": "dropout_p_embed", "dropout_hidden": "dropout_p_hidden"}
-    settings = {renamed.get(name, name): value for name, value in PARAMETERS.items()} | {"constrained_embedding": True, "n_epochs": 1}
+    settings = {renamed.get(name, name): value for name, value in parameters.items()} | {"constrained_embedding": True, "n_epochs": 1}
     told = io.StringIO()
     with contextlib.redirect_stdout(told):
-        GRU4Rec(**settings, device=torch.device("cpu")).fit(table.to_pandas(), item_key="ItemId", session_key="SessionId", time_key="Time")
-    return {"rate": float(re.findall(r"([\d.]+) mb/s", told.getvalue())[-1]), "profile": {}}
+        GRU4Rec(**settings, device=torch.device(device)).fit(table.to_pandas(), item_key="ItemId", session_key="SessionId", time_key="Time")
+    return float(re.findall(r"([\d.]+) mb/s", told.getvalue())[-1])
 
 
 def main() -> None:

@@ -67,8 +67,8 @@ class DeviceBlocks:
         The model's parameters.
     counts : [V]
         Clicks of each item in training, at least 1.
-    seed
-        What everything random follows from.
+    randomness
+        What samples and masks are drawn from.
     device
         Where all of it lies.
     lanes
@@ -84,7 +84,7 @@ class DeviceBlocks:
         schedule: Schedule,
         settings: GRU4RecParameters,
         counts: np.ndarray,
-        seed: int,
+        randomness: Randomness,
         device: torch.device,
         lanes: slice,
         all_lanes: int,
@@ -99,7 +99,7 @@ class DeviceBlocks:
         inputs[entries], targets[entries], keep[entries] = schedule.inputs, schedule.targets, schedule.keep > 0
         self._inputs, self._targets, self._keep = (torch.from_numpy(array).to(device) for array in (inputs, targets, keep))
         self._sampler = NegativeSampler(counts, settings.sample_alpha, device)
-        self._randomness = Randomness(seed)
+        self._randomness = randomness
         self._offsets = torch.arange(self.steps, device=device)
         # Where in the epoch the block begins, its number of steps since the start of the training, and the next step within it.
         self._row, self._number, self._next = (torch.zeros(1, dtype=torch.int64, device=device) for _ in range(3))

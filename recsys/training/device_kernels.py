@@ -11,6 +11,7 @@ import triton
 import triton.language as tl
 
 from recsys.models.gru4rec_network import LOG_FLOOR, Lanes, Operations, Saved
+from recsys.training.device_random import SAMPLES, Randomness, dropout_constants
 from recsys.training.optimizer import EPSILON, Adagrad, Uses
 
 _ENTRIES = 256
@@ -288,3 +289,66 @@ class FusedAdagrad(Adagrad):
 
 
 FUSED = Operations(gates_forward, gates_backward, cross_entropy, bpr_max)
+
+
+@triton.jit
+def _words(numbers, step, inside, purpose: tl.constexpr, first, second, seed):
+    number = tl.load(numbers + step, inside, 0)
+    high = (number >> 32) | (purpose << 16)
+    return tl.philox(seed, first.to(tl.uint32), second.to(tl.uint32), number.to(tl.uint32), high.to(tl.uint32))
+
+
+@triton.jit
+def _dropout(found, numbers, rows, entries, lanes, width, seed, threshold, kept, purpose: tl.constexpr, block: tl.constexpr):
+    quads = (width + 3) // 4
+    at = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
+    inside = at < entries
+    row, quad = at // quads, at % quads
+    place = tl.load(rows + row, inside, 0)
+    w0, w1, w2, w3 = _words(numbers, row // lanes, inside, purpose, place, quad, seed)
+    unit = quad * 4
+    begin = found + row * width + unit
+    tl.store(begin, tl.where(w0.to(tl.int64) >= threshold, kept, 0.0), inside)
+    tl.store(begin + 1, tl.where(w1.to(tl.int64) >= threshold, kept, 0.0), inside & (unit + 1 < width))
+    tl.store(begin + 2, tl.where(w2.to(tl.int64) >= threshold, kept, 0.0), inside & (unit + 2 < width))
+    tl.store(begin + 3, tl.where(w3.to(tl.int64) >= threshold, kept, 0.0), inside & (unit + 3 < width))
+
+
+@triton.jit
+def _drawn(found, at, inside, slot_word, share_word, kept, other, items):
+    slot = (slot_word.to(tl.int64) * items) >> 32
+    own = share_word.to(tl.int64) <= tl.load(kept + slot, inside, 0)
+    tl.store(found + at, tl.where(own, slot, tl.load(other + slot, inside, 0)), inside)
+
+
+@triton.jit
+def _items(found, numbers, kept, other, entries, samples, items, seed, purpose: tl.constexpr, block: tl.constexpr):
+    pairs = (samples + 1) // 2
+    at = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
+    inside = at < entries
+    step, pair = at // pairs, at % pairs
+    w0, w1, w2, w3 = _words(numbers, step, inside, purpose, pair, pair * 0, seed)
+    place = step * samples + pair * 2
+    _drawn(found, place, inside, w0, w1, kept, other, items)
+    _drawn(found, place + 1, inside & (pair * 2 + 1 < samples), w2, w3, kept, other, items)
+
+
+class FusedRandomness(Randomness):
+    """The random words of a training, a kernel a draw."""
+
+    def dropout(self, steps: torch.Tensor, purpose: int, rows: torch.Tensor, width: int, share: float) -> torch.Tensor:
+        """See `Randomness.dropout`."""
+        found = torch.empty(*rows.shape, width, device=rows.device)
+        entries = rows.numel() * triton.cdiv(width, 4)
+        arguments = entries, rows.shape[1], width, self.seed, *dropout_constants(share)
+        _dropout[(triton.cdiv(entries, _ENTRIES),)](found, steps, rows.contiguous(), *arguments, purpose, _ENTRIES)
+        return found
+
+    def items(self, steps: torch.Tensor, kept: torch.Tensor, other: torch.Tensor, samples: int) -> torch.Tensor:
+        """See `Randomness.items`."""
+        found = steps.new_empty(len(steps), samples)
+        entries = len(steps) * triton.cdiv(samples, 2)
+        if entries:
+            grid = (triton.cdiv(entries, _ENTRIES),)
+            _items[grid](found, steps, kept, other, entries, samples, len(kept), self.seed, SAMPLES, _ENTRIES)
+        return found

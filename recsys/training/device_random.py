@@ -38,6 +38,12 @@ def philox(counter: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor
     return c0, c1, c2, c3
 
 
+def dropout_constants(share: float) -> tuple[int, float]:
+    """The word from which on an entry is kept, and what stands for a kept one; from the share in float32, as in the native trainer."""
+    rounded = np.float32(share)
+    return int(float(rounded) * 2**32), float(1 / (1 - rounded))
+
+
 class Randomness:
     """The random words of a training.
 
@@ -48,7 +54,7 @@ class Randomness:
     """
 
     def __init__(self, seed: int) -> None:
-        self._key = seed & WORD, seed >> 32 & WORD
+        self.seed = seed & (WORD << 32 | WORD)
 
     def words(self, steps: torch.Tensor, purpose: int, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """Words of 32 bits, four for each place: int64 [K, …, 4].
@@ -62,7 +68,8 @@ class Randomness:
         first, second : int64
             Places, in shapes that broadcast with that of `steps`.
         """
-        return torch.stack(philox((first, second, steps & WORD, steps >> 32 | purpose << 16), self._key), dim=-1)
+        key = self.seed & WORD, self.seed >> 32
+        return torch.stack(philox((first, second, steps & WORD, steps >> 32 | purpose << 16), key), dim=-1)
 
     def dropout(self, steps: torch.Tensor, purpose: int, rows: torch.Tensor, width: int, share: float) -> torch.Tensor:
         """Masks of K steps and M rows: 0 with probability `share`, else 1 / (1 - share), float32 [K, M, width].
@@ -78,10 +85,17 @@ class Randomness:
         width
             Units.
         share
-            Of the units, dropped; in float32, as in the native trainer.
+            Of the units, dropped.
         """
-        # The threshold is a share of 2^32 of the rounded probability.
-        rounded = np.float32(share)
+        threshold, kept = dropout_constants(share)
         quads = torch.arange((width + 3) // 4, device=steps.device)
         words = self.words(steps[:, None, None], purpose, rows.unsqueeze(2), quads).flatten(2)[..., :width]  # [K, M, width]
-        return (words >= int(float(rounded) * 2**32)).float() * float(1 / (1 - rounded))
+        return (words >= threshold).float() * kept
+
+    def items(self, steps: torch.Tensor, kept: torch.Tensor, other: torch.Tensor, samples: int) -> torch.Tensor:
+        """Items drawn from an alias table, see `recsys.training.sampling.alias_table`: int64 [K, samples]."""
+        pairs = torch.arange((samples + 1) // 2, device=steps.device)
+        words = self.words(steps.unsqueeze(1), SAMPLES, pairs, torch.zeros_like(pairs))  # [K, pairs, 4]
+        words = words.flatten(1)[:, : 2 * samples].unflatten(1, (samples, 2))  # [K, samples, 2]
+        slots = words[..., 0] * len(kept) >> 32  # [K, samples]
+        return torch.where(words[..., 1] <= kept[slots], slots, other[slots])

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from recsys.training.device_random import SAMPLES, WORD, Randomness
+from recsys.training.device_random import WORD, Randomness
 
 
 def alias_table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -54,8 +54,4 @@ class NegativeSampler:
 
     def draw(self, randomness: Randomness, steps: torch.Tensor, samples: int) -> torch.Tensor:
         """Item indices of the steps `steps` [K], counted from the start of the training: int64 [K, samples]."""
-        pairs = torch.arange((samples + 1) // 2, device=steps.device)
-        words = randomness.words(steps.unsqueeze(1), SAMPLES, pairs, torch.zeros_like(pairs))  # [K, pairs, 4]
-        words = words.flatten(1)[:, : 2 * samples].unflatten(1, (samples, 2))  # [K, samples, 2]
-        slots = words[..., 0] * len(self._kept) >> 32  # [K, samples]
-        return torch.where(words[..., 1] <= self._kept[slots], slots, self._other[slots])
+        return randomness.items(steps, self._kept, self._other, samples)

@@ -1,6 +1,7 @@
 """Session-parallel training of GRU4Rec in torch: on GPUs, on several processes, and the reference of the native trainer."""
 
 from importlib.util import find_spec
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from recsys.models.gru4rec_forward import Arrays
 from recsys.models.gru4rec_network import PLAIN, Gradients, Network, Operations
 from recsys.settings.gru4rec import GRU4RecParameters
 from recsys.training.device_blocks import DeviceBlocks, steps_of_block
+from recsys.training.device_random import Randomness
 from recsys.training.graph import captured
 from recsys.training.optimizer import Adagrad
 from recsys.training.ranks import ALONE, Ranks
@@ -83,6 +85,8 @@ class SessionParallelTrainer:
         ranks: Ranks = ALONE,
         fused: bool | None = None,
     ) -> None:
+        if device.index is not None:
+            torch.cuda.set_device(device)  # where graphs are recorded and kernels launched
         self.steps_per_epoch = len(schedule)
         self.events_per_epoch = len(schedule.inputs)
         self._ranks = ranks
@@ -90,12 +94,12 @@ class SessionParallelTrainer:
         self._all_lanes = int(schedule.steps[1])
         lanes = -(-self._all_lanes // ranks.count)
         self._first = ranks.rank * lanes
-        operations, adagrad = _parts(device.type == "cuda" and find_spec("triton") is not None if fused is None else fused)
-        self.network = Network(arrays, chosen, counts, device, operations)
+        parts = _parts(device.type == "cuda" and find_spec("triton") is not None if fused is None else fused)
+        self.network = Network(arrays, chosen, counts, device, parts.operations)
         dtype = self.network.stored["dense"].dtype
         own = slice(self._first, self._first + lanes)
-        self._blocks = DeviceBlocks(schedule, chosen, counts, seed, device, own, lanes * ranks.count, dtype)
-        self._optimizer = adagrad(self.network.stored, chosen.learning_rate, chosen.momentum)
+        self._blocks = DeviceBlocks(schedule, chosen, counts, parts.randomness(seed), device, own, lanes * ranks.count, dtype)
+        self._optimizer = parts.adagrad(self.network.stored, chosen.learning_rate, chosen.momentum)
         self._gradients = Gradients(self.network, len(self._blocks.step.columns), lanes * ranks.count)
         self._states = [torch.zeros(lanes, units, dtype=dtype, device=device) for units in chosen.layers]
         self._loss = torch.zeros((), dtype=dtype, device=device)
@@ -183,10 +187,17 @@ class SessionParallelTrainer:
         self._steps = int(state["steps"][0])
 
 
-def _parts(fused: bool) -> tuple[Operations, type[Adagrad]]:
-    """The elementwise parts of a step, and the optimizer."""
-    if not fused:
-        return PLAIN, Adagrad
-    from recsys.training.device_kernels import FUSED, FusedAdagrad
+class _Parts(NamedTuple):
+    """What runs as Triton kernels or in plain torch."""
 
-    return FUSED, FusedAdagrad
+    operations: Operations
+    adagrad: type[Adagrad]
+    randomness: type[Randomness]
+
+
+def _parts(fused: bool) -> _Parts:
+    if not fused:
+        return _Parts(PLAIN, Adagrad, Randomness)
+    from recsys.training.device_kernels import FUSED, FusedAdagrad, FusedRandomness
+
+    return _Parts(FUSED, FusedAdagrad, FusedRandomness)
