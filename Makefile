@@ -9,7 +9,7 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 TORCH_BACKEND ?=
 VENV := .venv
 BIN := $(VENV)/bin
-GROUPS := workflow download events figures train export serve build test lint
+GROUPS := workflow download events figures train tune export serve build test lint
 UV_VERSION := $(shell sed -n 's/^uv==\([^ ;]*\).*/\1/p' requirements.lock)
 RUST := $(shell find rust_sessionizer -name target -prune -o -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.lock' -o -name '*.py' -o -name '*.pyi' \) -print)
 
@@ -81,7 +81,7 @@ report: setup ## results/report/report.html of a finished run, self-contained
 	@test -e $(RESULTS)/champion/registered.json || { echo "There is no finished run under $(RESULTS)/ to report on; run \`make run$(if $(CONFIG), CONFIG=$(CONFIG))$(if $(DIRECTORY), DIRECTORY=$(DIRECTORY))\` first." >&2; exit 1; }
 	@$(BIN)/recsys unlock $(DIRECTORY)
 	@$(SNAKEMAKE) --cores $(CORES) --quiet all $(WHERE)
-	@$(SNAKEMAKE) --quiet all $(WHERE) --report results/report/report.html --report-stylesheet $(abspath report/style.css)
+	@$(SNAKEMAKE) $(if $(wildcard $(RESULTS)/tune/best.yaml),tune all) --quiet all $(WHERE) --report results/report/report.html --report-stylesheet $(abspath report/style.css)
 	@echo "$(RESULTS)/report/report.html ($$(du -h $(RESULTS)/report/report.html | cut -f1)): open it in any browser."
 
 lock: setup ## resolve requirements.lock anew, and the conda environments from it

@@ -5,6 +5,7 @@ Stages do not import this module; each receives its own section (`recsys.setting
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -21,6 +22,9 @@ from recsys.settings.serving import PromotionSettings, ServeSettings, TrackingSe
 from recsys.settings.sessions import FilterSettings, SessionSettings, SplitSettings
 from recsys.settings.source import DemoSource
 from recsys.settings.training import EvaluationSettings, TrainingSettings
+from recsys.settings.tuning import TuneSettings
+from recsys.tuning.declared import declared
+from recsys.tuning.found import read_found
 
 PARAMETERS: dict[str, type[Section]] = {
     "gru4rec": GRU4RecParameters,
@@ -48,7 +52,9 @@ class RunSettings(Section):
     model: str
     """The family: gru4rec, popularity or item_to_item."""
     parameters: dict[str, Any] = {}
-    """Parameters that differ from the family's under `models`."""
+    """Parameters that differ from the family's under `models`, and from those that `tuned` names."""
+    tuned: str | None = None
+    """A file with the parameters that a search found, such as `results/tune/best.yaml`, which `snakemake tune` writes."""
     seeds: list[int] = Field(default=[1], min_length=1)
     """One run a seed; not used by families that only count."""
 
@@ -71,17 +77,35 @@ class RunSettings(Section):
 
 @dataclass(frozen=True)
 class Run:
-    """One job of the grid: a named run with one seed."""
+    """One job of the grid: a named run with one seed.
+
+    Attributes
+    ----------
+    tuned
+        The file with the parameters of a search, where it is not there yet.
+    """
 
     id: str
     name: str
     model: str
     seed: int
     parameters: Section
+    tuned: str | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the training stage is given."""
+        """What the training stage is given.
+
+        Raises
+        ------
+        ConfigurationError
+            If the parameters that a search should have found are not there yet.
+        """
+        if self.tuned is not None:
+            raise ConfigurationError(
+                f"runs.{self.name}.tuned: there is no file {self.tuned} (looked for it from {Path.cwd()}); run `snakemake tune` first, "
+                "or correct the path"
+            )
         return {
             "run": self.id,
             "name": self.name,
@@ -112,6 +136,8 @@ class Configuration(Section):
     """The grid: named runs, trained in parallel and compared on validation."""
     training: TrainingSettings = TrainingSettings()
     """How runs are trained."""
+    tune: TuneSettings = TuneSettings()
+    """The search for better parameters."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """How runs are compared and chosen."""
     tracking: TrackingSettings = TrackingSettings()
@@ -131,12 +157,35 @@ class Configuration(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _search_is_sound(self) -> "Configuration":
+        _ = self.search
+        return self
+
     def _parameters(self, name: str, run: RunSettings) -> Section:
         base: BaseModel = getattr(self.models, run.model)
+        chosen = base.model_dump(mode="json", exclude_unset=True) | self._tuned(name, run) | run.parameters
         try:
-            return PARAMETERS[run.model].model_validate(base.model_dump(mode="json", exclude_unset=True) | run.parameters)
+            return PARAMETERS[run.model].model_validate(chosen)
         except ValidationError as error:
             raise ValueError(sentence(error, f"runs.{name}.parameters", PARAMETERS[run.model])) from None
+
+    def _tuned(self, name: str, run: RunSettings) -> dict[str, Any]:
+        """What a search found for the run; nothing where it is not there yet, since the search itself reads this configuration."""
+        if run.tuned is None or not Path(run.tuned).exists():
+            return {}
+        found = read_found(Path(run.tuned))
+        if found.model != run.model:
+            raise ValueError(f"runs.{name}.tuned: {run.tuned} holds parameters of {found.model}, but the run is of {run.model}")
+        return found.parameters
+
+    @cached_property
+    def search(self) -> TuneSettings:
+        """The search, with its whole space and every fixed parameter."""
+        family = self.tune.model
+        if family not in PARAMETERS:
+            raise ValueError(f"tune.model: there is no model family {family!r}; the families are {', '.join(PARAMETERS)}")
+        return declared(self.tune, PARAMETERS[family], getattr(self.models, family))
 
     @cached_property
     def grid(self) -> dict[str, Run]:
@@ -146,7 +195,8 @@ class Configuration(Section):
             seeds = run.seeds if run.model in SEEDED_FAMILIES else [0]
             for seed in seeds:
                 identity = f"{name}.seed{seed}" if run.model in SEEDED_FAMILIES else name
-                grid[identity] = Run(identity, name, run.model, seed, self._parameters(name, run))
+                awaited = run.tuned if run.tuned is not None and not Path(run.tuned).exists() else None
+                grid[identity] = Run(identity, name, run.model, seed, self._parameters(name, run), awaited)
         return grid
 
     @cached_property

@@ -64,6 +64,8 @@ validate(
 STARTED = time.strftime("%Y-%m-%dT%H%M%S", time.gmtime())
 RUNS = CONFIGURATION.grid
 SECTIONS = CONFIGURATION.model_dump(mode="json")
+# Without the number of trials, so that a higher one adds trials and reruns none.
+SEARCH = CONFIGURATION.search.model_dump(mode="json", exclude={"trials"})
 FETCHING = json.dumps(SECTIONS["source"], sort_keys=True)
 FAMILIES = tuple(sorted({run.model for run in RUNS.values()}))
 BASELINE_FAMILIES = {
@@ -154,6 +156,15 @@ def run_settings(wildcards):
     )(wildcards)
 
 
+def tuned_parameters(wildcards):
+    """No file; but where a run's parameters have yet to be found, the workflow ends with the sentence that says how."""
+    try:
+        _ = RUNS[wildcards.run].settings
+    except RecsysError as error:
+        stop(error)
+    return []
+
+
 def run_code(stage):
     """A function of the wildcards: the digest of a stage's code with the run's family."""
     return lambda wildcards: code_digest(stage, (RUNS[wildcards.run].model,))
@@ -193,14 +204,14 @@ def item_data(name):
 
 
 def benchmark_files(wildcards):
-    """The benchmark files of all jobs but the server's and the gathering one's own, in the order of the rules."""
+    """The benchmark files of all jobs but the server's, a search's and the gathering one's own, in the order of the rules."""
     known = {"part": PARTS, "run": RUNS, "baseline": CONFIGURATION.baselines}
     # Jobs that fetch raw files, which have a wildcard of their own, are left out, since a file that a person put there has no benchmark.
     measured = [
         strip_wildcard_constraints(each.benchmark)
         for each in workflow.rules
         if each.benchmark
-        and each.name not in ("serve", "draw_resources")
+        and each.name not in ("serve", "tune", "draw_resources")
         and each.benchmark.get_wildcard_names() <= set(known)
     ]
     return collect(measured, **known)

@@ -9,6 +9,7 @@ rule train_run:
         vocabulary="results/fit/select/items.parquet",
         train="results/fit/select/train.parquet",
         valid="results/fit/select/valid.parquet",
+        tuned=tuned_parameters,
     output:
         params="results/runs/{run}/params.json",
         model=directory("results/runs/{run}/model"),

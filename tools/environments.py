@@ -33,6 +33,7 @@ SAME_NAME = frozenset(
         "numpy",
         "onnx",
         "onnxruntime",
+        "optuna",
         "orjson",
         "pandas",
         "polars",
@@ -43,6 +44,7 @@ SAME_NAME = frozenset(
         "pyyaml",
         "rich",
         "safetensors",
+        "scikit-learn",
         "six",
         "sqlalchemy",
         "starlette",
@@ -52,9 +54,14 @@ SAME_NAME = frozenset(
     )
 )
 """Distributions that conda-forge has under their own name; a test asks for a decision about any other."""
-NOT_IMPORTED = {"uvicorn": ["uvloop", "httptools"], "mlflow": ["pandas", "pyarrow"], "kaggle": ["six"]}
+NOT_IMPORTED = {
+    "uvicorn": ["uvloop", "httptools"],
+    "mlflow": ["pandas", "pyarrow"],
+    "kaggle": ["six"],
+    "optuna": ["scikit-learn"],
+}
 """What a package needs without an import of ours: the server's event loop and parser, the tables that models are handed, and what Kaggle's
-client imports undeclared."""
+client and Optuna's fANOVA import undeclared."""
 SERVED_CODE = ("recsys.serving.pyfunc", "recsys.serving.onnx_runtime", "recsys.serving.native_runtime")
 """What a package brings along and MLflow imports from there."""
 SERVING_STAGES = {"package", "smoke", "register", "serve", "examples"}

@@ -16,6 +16,8 @@ COMMANDS = {
     "sessionize": "Join the events' parts into sessions and the catalogue.",
     "encode": "Write a fit window: vocabulary, training and held-out sessions.",
     "overview": "Count and draw what the log holds, and what the preparation removed.",
+    "trial": "Run one trial of a search for better parameters.",
+    "tune": "Gather a search's trials, draw them, and write the best one as a configuration.",
     "train": "Train one run of the grid.",
     "evaluate": "Rank every validation prediction of a run against all items.",
     "select": "Choose the run that is refitted.",

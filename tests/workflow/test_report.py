@@ -26,8 +26,8 @@ def report(finished) -> Path:
 
 
 def flagged() -> set[str]:
-    """The paths that rules mark for the report; a wildcard stands for anything."""
-    text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    """The paths that rules of the pipeline mark for the report, those of a search aside; a wildcard stands for anything."""
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")) if path.name != "tune.smk")
     return {re.sub(r"\{\w+\}", "*", path) for path in re.findall(r'\breport\(\s*(?:directory\()?"([^"]+)"', text)}
 
 
