@@ -10,16 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.errors import TrainingError
-from recsys.models.interface import Model, top_k
+from recsys.models.interface import Model
 from recsys.sessions.table import Positions, Sessions
 
 CUTOFFS = (1, 5, 10, 20)
 LIST_LENGTH = 20
 """Length of the recommendation lists behind coverage and novelty."""
-CHUNK = 256
-"""Predictions scored at a time: what is held is one [256, items] matrix."""
-EXCLUDED = 2**31 - 1
-"""Rank of a target that may not be recommended: missed, however few items there are."""
+_LOOKED_AT = 64
+"""Predictions whose scores are looked at for a difference between items, at most; nearly always the first shows one."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Ranking:
     positions
         What was predicted.
     ranks : int64 [P]
-        Conservative ranks, 1 is best; `EXCLUDED` where the target may not be recommended.
+        Conservative ranks, 1 is best; `recsys.models.scores.EXCLUDED` where the target may not be recommended.
     lists : int32 [P, at most 20], optional
         The recommended items; -1 where fewer are left.
     """
@@ -41,24 +39,14 @@ class Ranking:
     lists: np.ndarray | None = None
 
 
-def conservative_ranks(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Number of items that score at least as high as the target: int64 [Q] of scores [Q, items] and targets [Q].
-
-    Raises
-    ------
-    TrainingError
-        If a score is NaN.
-    """
-    ranks = np.empty(len(targets), dtype=np.int64)
-    for query, (row, target) in enumerate(zip(scores, targets, strict=True)):  # a row at a time stays in the cache
-        if np.isnan(row.min()):
-            raise TrainingError("the model scores an item as NaN, so that nothing can be ranked; lower its learning_rate and train again")
-        ranks[query] = np.count_nonzero(row >= row[target])
-    return ranks
-
-
-def rank_targets(model: Model, sessions: Sessions, exclude_session_items: bool = False, with_lists: bool = False) -> Ranking:
-    """Rank every click after a session's first against all items.
+def rank_targets(
+    model: Model,
+    sessions: Sessions,
+    exclude_session_items: bool = False,
+    with_lists: bool = False,
+    positions: Positions | None = None,
+) -> Ranking:
+    """Rank clicks of sessions against all items.
 
     Parameters
     ----------
@@ -70,25 +58,44 @@ def rank_targets(model: Model, sessions: Sessions, exclude_session_items: bool =
         Leave the items clicked so far out, as serving does; a target among them then counts as missed.
     with_lists
         Also keep the recommended items.
+    positions
+        Which clicks, session by session; None: every click after a session's first.
+
+    Raises
+    ------
+    TrainingError
+        If a score is NaN.
     """
-    positions = sessions.targets()
-    ranks = np.empty(len(positions), dtype=np.int64)
-    length = min(LIST_LENGTH, model.n_items_)
-    lists = np.empty((len(positions) if with_lists else 0, length), dtype=np.int32)
-    done = 0
-    for scores in model.score_positions(sessions, positions, CHUNK):
-        part = slice(done, done + len(scores))
-        if exclude_session_items:
-            scores = np.array(scores)
-            begins, ends = sessions.offsets[positions.session[part]], positions.click[part]
-            for row, (begin, end) in enumerate(zip(begins, ends, strict=True)):
-                scores[row, sessions.items[begin:end]] = -np.inf
-        targets = positions.target[part]
-        ranks[part] = np.where(np.isneginf(scores[np.arange(len(targets)), targets]), EXCLUDED, conservative_ranks(scores, targets))
-        if with_lists:
-            lists[part] = top_k(scores, length)[0]
-        done = part.stop
+    positions = sessions.targets() if positions is None else positions
+    length = min(LIST_LENGTH, model.n_items_) if with_lists else 0
+    ranks, lists = model.rank_positions(sessions, positions, length, exclude_session_items)
     return Ranking(positions, ranks, lists if with_lists else None)
+
+
+def refuse_collapsed(model: Model, sessions: Sessions, positions: Positions) -> None:
+    """Make sure that the model tells items apart; its figures would be those of no model.
+
+    A collapsed model scores all items alike, up to rounding, whatever the session. Popularity, which scores alike for all sessions, is
+    none. Looked at are predictions evenly spread over `positions`.
+
+    Raises
+    ------
+    TrainingError
+        If the model is collapsed.
+    """
+    if model.n_items_ < 2 or not len(positions):
+        return
+    chosen = np.unique(np.linspace(0, len(positions) - 1, _LOOKED_AT, dtype=np.int64))
+    for place in chosen:
+        prefix = sessions.items[sessions.offsets[positions.session[place]] : positions.click[place]]
+        scores = model.score_all(Sessions.from_lists([prefix]))[0]  # [items]
+        low, high = float(scores.min()), float(scores.max())
+        if not (low == high or high - low <= 1e-6 * max(abs(low), abs(high))):  # NaN is left to the ranking
+            return
+    raise TrainingError(
+        f"the model is collapsed: it scores all {model.n_items_:,} items alike for each of {len(chosen)} sessions looked at, so that its "
+        "figures would say nothing; train it again with a lower learning_rate or without the parameter that was changed last"
+    )
 
 
 def gains(metric: str, ranks: np.ndarray) -> np.ndarray:

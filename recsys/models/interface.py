@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import polars as pl
 
-from recsys.errors import PackageError, RecsysError
+from recsys.errors import PackageError
 from recsys.files import folder_digests, read_json, write_json
+from recsys.models.scores import rank_scores, top_k
 from recsys.sessions.table import Positions, Sessions
 from recsys.settings.base import Section
 from recsys.training.ranks import ALONE, Ranks
@@ -19,6 +20,8 @@ Queries = Sessions
 """A table of queries: the items of each session so far, optionally events, times and visitors."""
 
 MANIFEST_FORMAT = 1
+_CHUNK = 256
+"""Predictions scored at a time where ranks are made from scores: what is held is one [256, items] matrix."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,36 @@ class Model(ABC):
             prefixes = zip(starts, positions.click[part], strict=True)
             yield self.score_all(Sessions.from_lists([sessions.items[start:end] for start, end in prefixes]))
 
+    def rank_positions(
+        self, sessions: Sessions, positions: Positions, length: int = 0, exclude_clicked: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where the target of every prediction of `sessions` stands among all items, and the best items.
+
+        A family that can do so without writing the scores out overrides this.
+
+        Parameters
+        ----------
+        sessions, positions
+            P predictions, session by session; what a session holds before its first click is nothing.
+        length
+            How many items to list; at most the vocabulary's size.
+        exclude_clicked
+            Leave the items clicked so far out.
+
+        Returns
+        -------
+        ranks : int64 [P]
+            How many items score at least as high as the target, itself included; `EXCLUDED` where it is left out or scores -inf.
+        lists : int32 [P, length]
+            The best items, best first, ties to the smaller index; -1 where fewer are left.
+
+        Raises
+        ------
+        TrainingError
+            If a score is NaN.
+        """
+        return rank_scores(self.score_positions(sessions, positions, _CHUNK), sessions, positions, length, exclude_clicked)
+
     def recommend(
         self,
         queries: Queries,
@@ -255,30 +288,3 @@ def read_manifest(folder: Path) -> dict[str, Any]:
                 f"{folder / name} was altered after it was written (its SHA-256 is not the manifest's); train the model again"
             )
     return manifest
-
-
-def top_k(
-    scores: np.ndarray, k: int, candidates: np.ndarray | None = None, exclude: Sessions | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k best columns of each row of `scores` [Q, items], best first, ties to the smaller index; see `Model.recommend`."""
-    n_queries, n_items = scores.shape
-    if not 1 <= k <= n_items:
-        raise RecsysError(f"k is {k}, but must lie between 1 and the {n_items} items of the vocabulary")
-    scores = scores.astype(np.float32, copy=True)
-    if candidates is not None:
-        masked = np.full_like(scores, -np.inf)
-        masked[:, candidates] = scores[:, candidates]
-        scores = masked
-    if exclude is not None:
-        scores[np.repeat(np.arange(n_queries), exclude.lengths), exclude.items] = -np.inf
-    # Every item at least as good as the k-th best takes part, so that ties are broken by index and not by the partition.
-    threshold = np.partition(scores, n_items - k, axis=1)[:, n_items - k]  # [Q]
-    items = np.full((n_queries, k), -1, dtype=np.int32)
-    best = np.full((n_queries, k), -np.inf, dtype=np.float32)
-    for query in range(n_queries):
-        contenders = np.flatnonzero(scores[query] >= threshold[query])
-        order = contenders[np.argsort(-scores[query, contenders], kind="stable")[:k]]
-        order = order[np.isfinite(scores[query, order])]
-        items[query, : len(order)] = order
-        best[query, : len(order)] = scores[query, order]
-    return items, best

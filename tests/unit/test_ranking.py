@@ -9,12 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.errors import TrainingError
-from recsys.evaluation import ranking
 from recsys.evaluation.bootstrap import interval, paired_difference
-from recsys.evaluation.ranking import conservative_ranks, coverage, flat_metrics, gains, novelty, rank_targets, ranking_metrics
+from recsys.evaluation.measure import measure
+from recsys.evaluation.ranking import coverage, flat_metrics, gains, novelty, rank_targets, ranking_metrics, refuse_collapsed
+from recsys.models import interface
 from recsys.models.interface import Capabilities, Model, Queries
+from recsys.models.scores import conservative_ranks
 from recsys.sessions.table import Sessions
 from recsys.settings.base import Section
+from recsys.settings.training import EvaluationSettings
 
 
 class ByLastItem(Model):
@@ -117,7 +120,7 @@ def test_chunks_do_not_show_in_the_ranks(chunk: int, exclude: bool, monkeypatch:
     model = ByLastItem(rng.permutation(900).reshape(30, 30))
     sessions = Sessions.from_lists([rng.integers(0, 30, length) for length in (2, 7, 1, 4, 3)])
     whole = rank_targets(model, sessions, exclude_session_items=exclude, with_lists=True)
-    monkeypatch.setattr(ranking, "CHUNK", chunk)
+    monkeypatch.setattr(interface, "_CHUNK", chunk)
     cut = rank_targets(model, sessions, exclude_session_items=exclude, with_lists=True)
     np.testing.assert_array_equal(cut.ranks, whole.ranks)
     np.testing.assert_array_equal(cut.lists, whole.lists)
@@ -194,6 +197,54 @@ def test_lists_never_hold_an_item_that_is_left_out(n_items: int) -> None:
     for clicked, items in enumerate(found.lists.tolist(), start=1):
         assert not set(items) & set(sessions[0][:clicked].tolist())
     assert found.lists[0, 0] == n_items - 2
+
+
+# --- Collapsed models -------------------------------------------------------------------------------------------------
+
+SESSIONS = Sessions.from_lists([[0, 3, 1], [1, 2], [2, 0, 2, 3]])
+
+
+def collapsed(scores: np.ndarray) -> None:
+    refuse_collapsed(ByLastItem(scores), SESSIONS, SESSIONS.targets())
+
+
+@pytest.mark.parametrize("score", [0.0, -3.5, 1e30, np.inf])
+def test_model_that_scores_all_items_alike_is_refused_by_evaluation(score: float) -> None:
+    model = ByLastItem(np.full((4, 4), score))
+    with pytest.raises(TrainingError, match=r"collapsed: it scores all 4 items alike for each of 6 sessions .* lower learning_rate"):
+        measure(model, SESSIONS, np.ones(4), EvaluationSettings(bootstrap=100))
+
+
+def test_level_that_changes_with_the_session_does_not_tell_items_apart() -> None:
+    with pytest.raises(TrainingError, match="collapsed"):
+        collapsed(np.tile(np.arange(4.0)[:, None], (1, 4)))
+
+
+def test_rounding_does_not_tell_items_apart() -> None:
+    scores = np.full((4, 4), 1.0, dtype=np.float32)
+    scores[:, 2] = np.nextafter(np.float32(1), np.float32(2))
+    with pytest.raises(TrainingError, match="collapsed"):
+        collapsed(scores)
+
+
+def test_popularity_is_no_collapsed_model() -> None:
+    collapsed(np.tile([5.0, 3.0, 3.0, 1.0], (4, 1)))
+
+
+def test_one_session_that_tells_items_apart_is_enough() -> None:
+    scores = np.ones((4, 4))
+    scores[2, 1] = 2.0  # after item 2 only, which is the third session's
+    collapsed(scores)
+
+
+def test_nan_is_not_taken_for_a_collapsed_model() -> None:
+    with pytest.raises(TrainingError, match="NaN"):
+        measure(ByLastItem(np.full((4, 4), np.nan)), SESSIONS, np.ones(4), EvaluationSettings(bootstrap=100))
+
+
+def test_nothing_can_be_said_of_a_single_item_or_of_no_prediction() -> None:
+    refuse_collapsed(ByLastItem([[1.0]]), Sessions.from_lists([[0, 0]]), Sessions.from_lists([[0, 0]]).targets())
+    refuse_collapsed(ByLastItem(np.ones((4, 4))), Sessions.from_lists([[0]]), Sessions.from_lists([[0]]).targets())
 
 
 # --- Metrics ----------------------------------------------------------------------------------------------------------
