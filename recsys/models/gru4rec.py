@@ -63,6 +63,7 @@ class GRU4Rec(Model):
     parameters_class: ClassVar[type[GRU4RecParameters]] = GRU4RecParameters
 
     arrays_: Arrays
+    _device: str = "cpu"
 
     def fit(self, data: FitData, context: FitContext | None = None) -> Self:
         """Train for the configured epochs, or until validation stops it.
@@ -81,6 +82,7 @@ class GRU4Rec(Model):
         self._require_memory(memory_of_fit(self.parameters, data.n_items, len(data.train), len(data.train.items)), data, "cpu")
         self.n_items_ = data.n_items
         self.arrays_ = initial_arrays(data.n_items, self.parameters, self.seed)
+        self._device = device
         trainer = self._trainer(data, device, context)
         self.arrays_ = run_epochs(trainer, self.parameters.epochs, context, self._validation(context), self.parameters.average)
         return self
@@ -93,9 +95,13 @@ class GRU4Rec(Model):
             return NativeTrainer(*given)
         import torch
 
+        from recsys.training.device_ranking import memory_of_ranking
         from recsys.training.session_parallel import SessionParallelTrainer, memory_of_training
 
-        self._require_memory(memory_of_training(self.parameters, data.n_items, schedule, context.ranks.count), data, device)
+        tables, step = memory_of_training(self.parameters, data.n_items, schedule, context.ranks.count)
+        if device != "cpu" and context.validate is not None:
+            tables += memory_of_ranking(self.parameters, data.n_items)
+        self._require_memory((tables, step), data, device)
         return SessionParallelTrainer(*given, device=torch.device(device), ranks=context.ranks)
 
     def _validation(self, context: FitContext) -> Callable[[Arrays], dict[str, float]] | None:
@@ -146,6 +152,20 @@ class GRU4Rec(Model):
             for part in range(0, len(wanted), chunk):
                 yield self._scores(states[wanted[part : part + chunk] - 1 - begin])
             first = last
+
+    def rank_positions(
+        self, sessions: Sessions, positions: Positions, length: int = 0, exclude_clicked: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As the interface has it; a model that was trained on a GPU is ranked there."""
+        if self._device == "cpu":
+            return super().rank_positions(sessions, positions, length, exclude_clicked)
+        import torch
+
+        from recsys.models.gru4rec_network import Network
+        from recsys.training.device_ranking import rank_on_device
+
+        network = Network(self.arrays_, self.parameters, np.ones(self.n_items_), torch.device(self._device))
+        return rank_on_device(network, sessions, positions, length, exclude_clicked)
 
     def arrays(self) -> Arrays:
         """Learned arrays by name."""

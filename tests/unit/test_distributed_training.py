@@ -54,16 +54,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def training(name: str) -> list[str]:
+def training(name: str, device: str = "cpu") -> list[str]:
     """The arguments of `recsys train`, whose outputs lie in a folder of that name."""
     outputs = ["--params", f"{name}/params.json", "--model", f"{name}/model", "--history", f"{name}/history.parquet", "--work", "work"]
     run = {"run": "gru", "name": "gru", "model": "gru4rec", "seed": 3, "parameters": PARAMETERS}
-    settings = ["--settings", json.dumps({"run": run}), "--device", "cpu"]
+    settings = ["--settings", json.dumps({"run": run}), "--device", device]
     return ["train", "train.parquet", "--items", "items.parquet", "--valid", "valid.parquet", *outputs, *settings]
 
 
-def test_two_processes_train_what_one_does(folder: Path) -> None:
-    done = together("-m", "recsys", *training("two"), cwd=folder)
+two_gpus = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are no two GPUs here")
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=two_gpus)])
+def test_two_processes_train_what_one_does(device: str, folder: Path) -> None:
+    done = together("-m", "recsys", *training("two", device), cwd=folder)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("epoch 3 validated") == 1  # the leader alone
     alone = subprocess.run(
