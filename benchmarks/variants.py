@@ -40,6 +40,7 @@ EPOCHS = 10
 BASE = {name: value for name, value in RETAILROCKET.items() if name != "epochs"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "published": {},
+    "twenty epochs": {"epochs": 2 * EPOCHS},
     "learning_rate .03": {"learning_rate": 0.03},
     "learning_rate .08": {"learning_rate": 0.08},
     "momentum 0": {"momentum": 0.0},
@@ -68,26 +69,26 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 AVERAGES: dict[str, Callable[[int], float]] = {
-    "mean of the last five epochs": lambda epoch: 1 / max(epoch - EPOCHS // 2, 1),
+    "mean from the sixth epoch on": lambda epoch: 1 / max(epoch - EPOCHS // 2, 1),
     "moving average, .5": lambda epoch: 0.5 / (1 - 0.5**epoch),
     "moving average, .7": lambda epoch: 0.3 / (1 - 0.7**epoch),
     "moving average, .85": lambda epoch: 0.15 / (1 - 0.85**epoch),
 }
 """Averages of the weights after each epoch: the share of epoch e, from 1, in the average so far."""
-AVERAGED = ("published", "cross-entropy, H 192", "learning_rate .08")
+AVERAGED = ("published", "twenty epochs", "cross-entropy, H 192", "cross-entropy, H 100", "layers 400")
 ENSEMBLES = ("published", "layers 400", "cross-entropy, H 192")
 """Variants whose seeds are also scored together."""
 
 
-def epochs(parameters: dict[str, Any], seed: int, train: Sessions, n_items: int, decay: float | None) -> Iterator[Arrays]:
+def epochs(parameters: dict[str, Any], seed: int, train: Sessions, n_items: int, count: int, decay: float | None) -> Iterator[Arrays]:
     """The learned arrays after each epoch; with `decay`, the learning rate falls in a line to that share of itself."""
     chosen = GRU4RecParameters.model_validate(parameters)
     schedule = Schedule.of(train, chosen.batch_size)
     counts = np.bincount(train.items, minlength=n_items).clip(min=1)
     trainer = NativeTrainer(initial_arrays(n_items, chosen, seed), chosen, schedule, counts, seed)
-    for epoch in range(EPOCHS):
+    for epoch in range(count):
         if decay is not None and epoch:
-            rate = chosen.learning_rate * (1 - (1 - decay) * epoch / (EPOCHS - 1))
+            rate = chosen.learning_rate * (1 - (1 - decay) * epoch / (count - 1))
             arrays, state = trainer.arrays(), trainer.state()
             trainer = NativeTrainer(arrays, chosen.model_copy(update={"learning_rate": rate}), schedule, counts, seed)
             trainer.restore(arrays, state)
@@ -116,10 +117,11 @@ def run(name: str, data: str, seed: int, folder: Path) -> dict[str, Any]:
     n_items = pl.scan_parquet(select / "items.parquet").select(pl.len()).collect().item()
     decayed = name.startswith("learning rate falls")
     parameters = BASE | VARIANTS.get(name, {})
+    count = parameters.get("epochs", EPOCHS)
     begin = time.perf_counter()
     averages: dict[str, Arrays] = {}
     result: dict[str, Any] = {"variant": name, "data": data, "seed": seed}
-    for number, arrays in enumerate(epochs(parameters, seed, train, n_items, 0.1 if decayed else None), start=1):
+    for number, arrays in enumerate(epochs(parameters, seed, train, n_items, count, 0.1 if decayed else None), start=1):
         for label, share in AVERAGES.items() if name in AVERAGED else ():
             weight = share(number)
             before = averages.get(label, arrays)
