@@ -62,6 +62,8 @@ NOT_IMPORTED = {
 }
 """What a package needs without an import of ours: the server's event loop and parser, the tables that models are handed, and what Kaggle's
 client and Optuna's fANOVA import undeclared."""
+BROUGHT_ALONG = frozenset({"triton"})
+"""What another package brings along where it can be used, and the code does without elsewhere: Triton comes with torch's CUDA builds."""
 SERVED_CODE = ("recsys.serving.pyfunc", "recsys.serving.onnx_runtime", "recsys.serving.native_runtime")
 """What a package brings along and MLflow imports from there."""
 SERVING_STAGES = {"package", "smoke", "register", "serve", "examples"}
@@ -114,7 +116,7 @@ def distributions(stage: str) -> list[str]:
     """The third-party distributions that a stage's code imports, whatever family it meets."""
     by_module = packages_distributions()
     names: set[str] = set()
-    for module in third_party(*code_of(stage)) - set(sys.stdlib_module_names) - {EXTENSION}:
+    for module in third_party(*code_of(stage)) - set(sys.stdlib_module_names) - {EXTENSION} - BROUGHT_ALONG:
         owners = sorted({owner.lower().replace("_", "-") for owner in by_module.get(module, [module])})
         names.add(module if module in owners else owners[0])
     for name, more in NOT_IMPORTED.items():
