@@ -13,8 +13,13 @@ import torch
 from safetensors.numpy import load_file
 
 from recsys.errors import ConfigurationError
+from recsys.models.gru4rec_forward import initial_arrays
+from recsys.sessions.table import Sessions
+from recsys.settings.gru4rec import GRU4RecParameters
 from recsys.training.distributed import joined
 from recsys.training.ranks import ALONE, Ranks
+from recsys.training.schedule import Schedule
+from recsys.training.session_parallel import SessionParallelTrainer
 
 ROOT = Path(__file__).parents[2]
 N_ITEMS = 40
@@ -142,6 +147,27 @@ def test_interrupted_processes_go_on_bit_for_bit_and_an_error_of_one_ends_all(fo
     assert "process 1 went on" in done.stdout, done.stderr
     assert done.returncode != 0
     assert "process 1 of 2 was given another run than process 0" in done.stderr
+
+
+def test_each_process_takes_its_lanes_from_a_resume_point_of_any_number() -> None:
+    chosen = GRU4RecParameters.model_validate(PARAMETERS)
+    rng = np.random.default_rng(0)
+    sessions = Sessions.from_lists([rng.integers(0, N_ITEMS, 4).tolist() for _ in range(20)])
+    arrays = initial_arrays(N_ITEMS, chosen, 1)
+    given = arrays, chosen, Schedule.of(sessions, chosen.batch_size), np.ones(N_ITEMS, np.int64), 1, torch.device("cpu")
+    alone = SessionParallelTrainer(*given)
+    alone.run_block(0, 2)
+    kept = alone.arrays(), alone.state()
+    lanes = []
+    for rank in range(2):
+        one_of_two = SessionParallelTrainer(*given, Ranks(rank, 2))
+        one_of_two.restore(*kept)
+        lanes.append(one_of_two._states)
+        for name, array in alone.arrays().items():
+            np.testing.assert_array_equal(one_of_two.arrays()[name], array, err_msg=name)
+    for layer in range(2):
+        np.testing.assert_array_equal(torch.cat([states[layer] for states in lanes])[:7], kept[1][f"lanes.{layer}"])
+        assert (lanes[1][layer][3] == 0).all()
 
 
 def test_a_process_without_torchrun_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
