@@ -23,7 +23,7 @@ _MARKS = {
     "pruned": {"marker": "v", "color": COLOURS[1], "markersize": 6, "markerfacecolor": "none"},
     "diverged": {"marker": "x", "color": "black", "markersize": 6},
 }
-_TOLD = {"complete": "complete", "pruned": "pruned, its best epoch until then", "diverged": "diverged, without a value"}
+_TOLD = {"complete": "complete", "pruned": "pruned, with the value it had reached", "diverged": "diverged, without a value"}
 
 
 def history(outcomes: Sequence[Outcome]) -> Figure:
@@ -36,21 +36,23 @@ def history(outcomes: Sequence[Outcome]) -> Figure:
     """
     figure, (axes,) = plots()
     handles = []
+    floor = _floor(outcomes)
     for state, mark in _MARKS.items():
         trials = [outcome for outcome in outcomes if outcome.state == state]
-        if trials:
-            # A trial without a value stands on the lower edge.
-            edge = {"transform": axes.get_xaxis_transform(), "clip_on": False} if state == "diverged" else {}
-            values = [0.0 if outcome.value is None else outcome.value for outcome in trials]
-            axes.plot([outcome.trial for outcome in trials], values, linestyle="none", **mark, **edge)
-            handles.append(Line2D([], [], linestyle="none", label=_TOLD[state], **mark))
+        above = [outcome for outcome in trials if outcome.value is not None and outcome.value >= floor]
+        axes.plot([outcome.trial for outcome in above], [outcome.value for outcome in above], linestyle="none", **mark)
+        edge = [outcome.trial for outcome in trials if outcome not in above]
+        axes.plot(edge, [0.0] * len(edge), linestyle="none", transform=axes.get_xaxis_transform(), clip_on=False, **mark)
+        handles += [Line2D([], [], linestyle="none", label=_TOLD[state], **mark)] * bool(trials)
     complete = [outcome for outcome in outcomes if outcome.state == "complete"]
     if complete:
         best = list(accumulate((outcome.value for outcome in complete), max))
         numbers = [outcome.trial for outcome in complete]
         axes.step([*numbers, outcomes[-1].trial], [*best, best[-1]], where="post", color="black", linewidth=1.2)
         handles.append(Line2D([], [], color="black", linewidth=1.2, label="best complete trial so far"))
-    label(axes, "Trials of the search", "trial (number)", f"validation {outcomes[0].metric} (share)")
+    below = any(outcome.value is not None and outcome.value < floor for outcome in outcomes)
+    title = "Trials of the search" + ("; those far below stand on the lower edge" if below else "")
+    label(axes, title, "trial (number)", f"validation {outcomes[0].metric} (share)")
     whole_numbers(axes, "x")
     legend_above(figure, handles)
     return figure
@@ -87,14 +89,14 @@ def parallel_coordinates(outcomes: Sequence[Outcome], space: dict[str, Dimension
         empty(axes, "No trial of the search reached a value.")
         return figure
     metric = shown[0].metric
-    values = [outcome.value for outcome in shown]
-    low, high = values[0], values[-1]
+    low, high = _floor(shown), shown[-1].value
     scales = [_scale(dimension) for dimension in space.values()] + [_range(low, high if high > low else low + 1e-6, False)]
     complete = [outcome for outcome in shown if outcome.state == "complete"]
     best = complete[-BEST:][::-1]
     for outcome in shown:
-        height = [place(value) for (place, _), value in zip(scales, [*(outcome.drawn[name] for name in space), outcome.value], strict=True)]
-        axes.plot(range(len(scales)), height, **_line(outcome, best, (outcome.value - low) / (high - low) if high > low else 1.0))
+        values = [*(outcome.drawn[name] for name in space), max(outcome.value, low)]
+        heights = [place(value) for (place, _), value in zip(scales, values, strict=True)]
+        axes.plot(range(len(scales)), heights, **_line(outcome, best, heights[-1]))
     for number, (place, ticks) in enumerate(scales):
         _axis(axes, number, [(place(tick), _text(tick)) for tick in ticks])
     axes.set_xticks(range(len(scales)), [*(shorten(name) for name in space), metric], rotation=30, ha="right", rotation_mode="anchor")
@@ -107,6 +109,16 @@ def parallel_coordinates(outcomes: Sequence[Outcome], space: dict[str, Dimension
     label(axes, f"From what was drawn to validation {metric}", x, y)
     legend_above(figure, _legend(shown, best))
     return figure
+
+
+def _floor(outcomes: Sequence[Outcome]) -> float:
+    """Where an axis of values begins, so that a few hopeless trials do not press all others into a line."""
+    reached = [outcome.value for outcome in outcomes if outcome.value is not None]
+    complete = [outcome.value for outcome in outcomes if outcome.state == "complete"]
+    if not complete:
+        return min(reached, default=0.0)
+    middle, highest = float(np.median(complete)), max(complete)
+    return max(min(reached), middle - 3 * (highest - middle))
 
 
 Scale = tuple[Callable[[Any], float], list[Any]]

@@ -81,7 +81,7 @@ class Study:
         while len(self._study.get_trials(deepcopy=False)) <= self.number:
             self._study.enqueue_trial({})
         identity = self._identity()
-        if self.ended().state.is_finished():
+        if self.record().state.is_finished():
             return None
         self._storage.set_trial_state_values(identity, TrialState.RUNNING)
         return optuna.Trial(self._study, identity)
@@ -90,7 +90,7 @@ class Study:
         """Note what came out; None: the trial was not worth, or not able, to go on."""
         self._study.tell(trial, value, state=TrialState.COMPLETE if value is not None else TrialState.PRUNED)
 
-    def ended(self) -> optuna.trial.FrozenTrial:
+    def record(self) -> optuna.trial.FrozenTrial:
         """What the store holds of the trial."""
         return self._storage.get_trial(self._identity())
 

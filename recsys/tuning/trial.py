@@ -66,13 +66,13 @@ def run_trial(
     study = Study(store, name, tune, number)
     with exclusive(work / f"{name}.{number}.lock", f"trial {number} of the search {name}"):
         trial = study.begin()
-        drawn = draw(trial if trial is not None else optuna.trial.FixedTrial(study.ended().params), tune.space)
+        drawn = draw(trial if trial is not None else optuna.trial.FixedTrial(study.record().params), tune.space)
         parameters = tune.parameters | {key: as_parameter(value, kind, key) for key, value in drawn.items()}
         if trial is not None:
             run = {"run": f"trial {number}", "model": tune.model, "seed": tune.seed, "parameters": parameters}
             fit = prepare(run, data_paths, training, work, code, device, exclude_session_items)
             _run(fit, study, trial, training)
-        ended = study.ended()
+        ended = study.record()
         validation = [value for _, value in sorted(ended.intermediate_values.items())]
         diverged = ended.user_attrs.get("diverged")
         value, epoch = _kept(validation, training.keep) if validation else (ended.value, None)
@@ -127,7 +127,7 @@ def _run(fit: PreparedFit, study: Study, trial: optuna.Trial, training: Training
 def _watched(fit: PreparedFit, study: Study, trial: optuna.Trial) -> Callable[[Model], dict[str, float]]:
     """The fit's validation, reported to the trial, which may end it."""
     validate, context = fit.context.validate, fit.context
-    before = study.ended().intermediate_values
+    before = study.record().intermediate_values
     last = getattr(fit.model.parameters, "epochs", None)
 
     def watched(model: Model) -> dict[str, float]:

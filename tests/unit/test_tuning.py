@@ -183,7 +183,7 @@ def test_a_trial_that_was_killed_draws_the_same_again(tmp_path):
     again = Study(tmp_path / "store", "search", TUNE, 4)
     trial = again.begin()
     assert draw(trial, SPACE) == before
-    assert again.ended().intermediate_values == {1: 0.25}
+    assert again.record().intermediate_values == {1: 0.25}
     again.end(trial, 0.3)
     assert Study(tmp_path / "store", "search", TUNE, 4).begin() is None
 
@@ -198,7 +198,7 @@ def test_trials_that_run_at_once_share_one_store(tmp_path):
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         drawn = dict(pool.map(_run_in_process, [(store, number) for number in range(9)], chunksize=1))
     assert sorted(drawn) == list(range(9))
-    ended = [Study(store, "search", TUNE, number).ended() for number in range(9)]
+    ended = [Study(store, "search", TUNE, number).record() for number in range(9)]
     assert [trial.value for trial in ended] == [number / 10 for number in range(9)]
     assert [trial.params["layers"] for trial in ended] == [drawn[number]["layers"] for number in range(9)]
 
@@ -209,7 +209,7 @@ def test_a_line_cut_short_does_not_spoil_the_store(tmp_path):
     with store.open("ab") as file:
         file.write(b'{"op_code": 4, "worker')
     run_one(store, 1, 0.6)
-    assert [Study(store, "search", TUNE, number).ended().value for number in range(2)] == [0.5, 0.6]
+    assert [Study(store, "search", TUNE, number).record().value for number in range(2)] == [0.5, 0.6]
 
 
 def test_the_lock_of_a_dead_process_holds_nobody_up(tmp_path):
@@ -488,6 +488,16 @@ def test_the_figures_stand_whatever_came_out(outcomes, tmp_path):
         assert without_unit(figure) == []
         save(figure, tmp_path / f"{number}.svg")
         assert (tmp_path / f"{number}.svg").stat().st_size > 1000
+
+
+def test_hopeless_trials_do_not_press_the_others_into_a_line():
+    good = [outcome(number, 0.3 + 0.01 * number) for number in range(5)]
+    assert figures._floor(good) == 0.3
+    assert figures._floor([*good, outcome(5, 0.0, "pruned"), outcome(6, 0.01), outcome(7, None, "diverged")]) == pytest.approx(
+        0.315 - 0.075
+    )
+    assert figures._floor([outcome(0, 0.2, "pruned"), outcome(1, 0.1, "pruned")]) == 0.1
+    assert figures._floor([outcome(0, None, "diverged")]) == 0
 
 
 def test_a_logarithmic_range_has_a_logarithmic_axis():
