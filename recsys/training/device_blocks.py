@@ -14,12 +14,13 @@ import torch
 from recsys.models.gru4rec_network import TABLES, Masks
 from recsys.settings.gru4rec import GRU4RecParameters
 from recsys.training.device_random import EMBEDDING_DROPOUT, HIDDEN_DROPOUT, Randomness
+from recsys.training.graph import WARM_UPS
 from recsys.training.optimizer import Uses
 from recsys.training.sampling import NegativeSampler
 from recsys.training.schedule import Schedule
 
-MOST_STEPS, FEWEST_STEPS = 64, 4
-"""Steps of a block."""
+MOST_STEPS = 64
+"""Steps of a block; fewer where masks are large, but as many as a graph's warm-ups take."""
 _MASKS = 1 << 22
 """Entries of a block's masks, from which on it has fewer steps."""
 _USES = ("order", "place", "rows")
@@ -28,7 +29,7 @@ _USES = ("order", "place", "rows")
 def steps_of_block(settings: GRU4RecParameters, lanes: int) -> int:
     """Steps that are made ready at once, for so many lanes."""
     entries = lanes * (settings.input_width + sum(settings.layers))
-    return min(max(_MASKS // entries, FEWEST_STEPS), MOST_STEPS)
+    return min(max(_MASKS // entries, WARM_UPS), MOST_STEPS)
 
 
 @dataclass(frozen=True)

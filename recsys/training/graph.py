@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import torch
 
-_WARM_UPS = 3
+WARM_UPS = 3
+"""Runs before one is recorded."""
 
 
 def captured(function: Callable[[], None], device: torch.device) -> Callable[[], None]:
@@ -23,7 +24,7 @@ def captured(function: Callable[[], None], device: torch.device) -> Callable[[],
     side = torch.cuda.Stream(device)
     side.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(side):
-        for _ in range(_WARM_UPS):
+        for _ in range(WARM_UPS):
             function()
     torch.cuda.current_stream(device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()

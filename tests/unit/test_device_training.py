@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from recsys.settings.gru4rec import GRU4RecParameters
 from recsys.training import device_blocks
 from recsys.training.device_random import WORD, Randomness, philox
 from recsys.training.device_ranking import rank_on_device
+from recsys.training.graph import WARM_UPS, captured
 from recsys.training.native import NativeTrainer
 from recsys.training.optimizer import Uses
 from recsys.training.sampling import NegativeSampler, alias_table
@@ -189,7 +192,7 @@ def test_an_end_of_the_schedule_teaches_nothing() -> None:
     found._blocks.seek(found.steps_per_epoch, 0)
     with torch.inference_mode():
         found._make()
-        for _ in range(device_blocks.FEWEST_STEPS):
+        for _ in range(WARM_UPS):
             found._step()
     assert float(found._loss) == 0.0
     for name, array in (found.arrays() | found.state()).items():
@@ -347,6 +350,33 @@ def test_kernels_compile_for_gpus(name: str, generation: int) -> None:
 
 
 # --- Graphs -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_function_is_warmed_up_recorded_once_and_then_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # In place of a GPU, a device that notes what it is asked for.
+    noted: list[str] = []
+
+    @contextmanager
+    def noting(begin: str) -> Iterator[None]:
+        noted.append(begin)
+        yield
+        noted.append("end")
+
+    waiting = SimpleNamespace(wait_stream=lambda other: noted.append("wait"))
+    graph = SimpleNamespace(replay=lambda: noted.append("replay"))
+    instead = {
+        "Stream": lambda device: waiting,
+        "current_stream": lambda device: waiting,
+        "stream": lambda side: noting("beside"),
+        "CUDAGraph": lambda: graph,
+        "graph": lambda which, capture_error_mode: noting(f"record {which is graph}"),
+    }
+    for name, function in instead.items():
+        monkeypatch.setattr(torch.cuda, name, function)
+    replay = captured(lambda: noted.append("run"), torch.device("cuda"))
+    replay()
+    assert noted == ["wait", "beside", *["run"] * WARM_UPS, "end", "wait", "record True", "run", "end", "replay"]
+    assert captured(replay, CPU) is replay
 
 
 def two_epochs(found: SessionParallelTrainer) -> dict[str, np.ndarray]:
