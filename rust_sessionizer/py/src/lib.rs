@@ -1,4 +1,5 @@
-//! Python bindings: of the sessionizer, with tables in and out through Arrow's `PyCapsule` interface, and of the trainer.
+//! Python bindings: of the sessionizer, with tables in and out through Arrow's `PyCapsule` interface, of the trainer, and of the
+//! ranking.
 
 mod column;
 mod encode;
@@ -6,6 +7,7 @@ mod error;
 mod input;
 mod lists;
 mod output;
+mod ranking;
 mod schedule;
 mod sessionize;
 mod training;
@@ -20,12 +22,14 @@ mod _native {
     use crate::encode::encode;
     #[pymodule_export]
     use crate::error::{
-        ColumnError, GapError, NullValueError, SessionizerError, SettingError, SizeError, TimeRangeError,
+        ColumnError, GapError, NullValueError, ScoreError, SessionizerError, SettingError, SizeError, TimeRangeError,
     };
     #[pymodule_export]
     use crate::lists::{drop_repeats, filter_support};
     #[pymodule_export]
     use crate::output::{Array, Table};
+    #[pymodule_export]
+    use crate::ranking::{Ranks, rank};
     #[pymodule_export]
     use crate::schedule::{TrainingSchedule, training_schedule};
     #[pymodule_export]
