@@ -106,8 +106,7 @@ impl Scan<'_> {
         let (items, width) = (self.items, self.width);
         let most = (GROUP / (4 * width)).next_multiple_of(R).max(R);
         let mut packed = vec![0.0; most.min(items.count()) * width];
-        #[allow(clippy::cast_precision_loss)]
-        let outputs = f64::from(largest(&self.outputs)) * width as f64;
+        let finite = largest(&self.outputs).is_finite();
         for first in (0..items.count()).step_by(most) {
             let bias = &items.bias[first..items.count().min(first + most)];
             let table = &items.table[first * width..][..bias.len() * width];
@@ -115,9 +114,8 @@ impl Scan<'_> {
             for (rows, packed) in whole.chunks_exact(R * width).zip(packed.chunks_exact_mut(R * width)) {
                 pack_all::<R>(rows, packed);
             }
-            // NaN comes of what is no number, and of sums that leave the range of numbers.
-            let bound = outputs * f64::from(largest(table)) + f64::from(largest(bias));
-            let doubtful = bound.is_nan() || bound > f64::from(f32::MAX) / 2.0;
+            // NaN comes of NaN and of infinite factors: what a fused step of finite ones adds to is at most infinite.
+            let doubtful = !finite || !largest(table).is_finite() || largest(bias).is_nan();
             let group = Group { first, bias, packed: &packed[..whole.len()], rest, doubtful };
             for query in (0..self.goals.len()).step_by(panel::<S>()) {
                 self.panel::<S, R>(simd, query, &group)?;

@@ -245,6 +245,27 @@ mod tests {
     }
 
     #[test]
+    fn infinite_sums_are_ranked_like_any_others() {
+        let mut given = Given::random(40, 50, 3);
+        given.outputs.iter_mut().step_by(2).for_each(|entry| *entry *= 1e30);
+        given.table.iter_mut().step_by(5).for_each(|entry| *entry *= 1e30);
+        for length in [0, 7] {
+            let expected = obvious(&given, length);
+            assert!(length == 0 || expected.ranks.contains(&EXCLUDED));
+            for arch in archs() {
+                assert_eq!(rank_on(arch, given.queries(), given.items(), length, 1).as_ref(), Ok(&expected));
+            }
+        }
+    }
+
+    #[test]
+    fn infinite_factors_are_no_error_where_no_score_is_nan() {
+        let mut given = Given::random(20, 30, 2);
+        given.table[34] = f32::INFINITY; // item 17
+        assert_eq!(rank(given.queries(), given.items(), 4, 1), Ok(obvious(&given, 4)));
+    }
+
+    #[test]
     fn what_does_not_fit_together_is_refused() {
         let given = Given::random(4, 5, 2);
         let refused = |change: &dyn Fn(&mut Given)| {
