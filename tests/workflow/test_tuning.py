@@ -14,9 +14,11 @@ import yaml
 
 from recsys.processes import OWNER
 from recsys.workflow_lock import living_processes, remove_stale_locks
+from tests.chromium import chromium
 
 from .conftest import ROOT, TINY, Workflow, configure
 from .test_end_to_end import stage, wait_for
+from .test_report import content, faults
 
 SPACE = {"learning_rate": {"low": 0.02, "high": 0.3, "log": True}, "layers": {"choices": [[8], [16], [8, 8]]}}
 SEARCH = TINY | {"tune": {"trials": 4, "random_trials": 2, "warmup_trials": 2, "space": SPACE}}
@@ -150,14 +152,22 @@ def test_a_run_that_waits_for_a_search_stops_with_what_to_do(finished, tmp_path)
     assert "Traceback" not in told
 
 
-def test_the_figures_are_in_the_report_of_a_searched_shop(searched):
-    report = searched.folder / "report.html"
-    searched.run("--cores", "1", "tune", "all", "--report", str(report))
-    results = json.loads(re.search(r'<script id="results">\s*var \w+ = (.*);\s*</script>', report.read_text())[1])
-    categories = json.loads(re.search(r'<script id="categories">\s*var \w+ = (.*);\s*</script>', report.read_text())[1])
-    assert {f"results/report/tuning/{name}.svg" for name in FIGURES} <= set(results)
-    assert {"Tuning", "Results"} <= set(categories)
-    assert all(len(results[path]["caption"]) > 100 for path in results if "tuning" in path)
+@pytest.fixture(scope="module")
+def report(searched) -> Path:
+    path = searched.folder / "report.html"
+    searched.run("--cores", "1", "tune", "all", "--report", str(path))
+    return path
+
+
+def test_the_figures_are_in_the_report_of_a_searched_shop(report):
+    results = content(report, "results")
+    assert {"results/tune/best.yaml", "results/tune/trials.csv", *(f"results/report/tuning/{name}.svg" for name in FIGURES)} <= set(results)
+    assert {"Tuning", "Results"} <= set(content(report, "categories"))
+
+
+@pytest.mark.skipif(chromium() is None, reason="Chromium is not installed (Debian: apt-get install chromium)")
+def test_the_report_of_a_searched_shop_has_no_fault_in_a_browser(report):
+    assert faults(report) == []
 
 
 @pytest.mark.parametrize("there", [True, False])
