@@ -14,12 +14,14 @@ import numpy as np
 from recsys.errors import DataError
 from recsys.models.gru4rec_forward import Arrays, initial_arrays, outputs
 from recsys.models.interface import Capabilities, FitContext, FitData, Model, Queries
+from recsys.models.scores import not_a_number
 from recsys.sessions.table import Positions, Sessions
 from recsys.settings.gru4rec import GRU4RecParameters
-from recsys.training.hardware import pick_device, require_memory
+from recsys.training.hardware import pick_device, require_memory, threads
 from recsys.training.loop import BLOCK, run_epochs
 from recsys.training.native import NativeTrainer
 from recsys.training.schedule import Schedule
+from rust_sessionizer.ranking import ScoreError, rank
 
 if TYPE_CHECKING:
     from recsys.training.loop import Trainer
@@ -141,16 +143,25 @@ class GRU4Rec(Model):
 
     def score_positions(self, sessions: Sessions, positions: Positions, chunk: int) -> Iterator[np.ndarray]:
         """As the interface has it; every session is followed once, click by click."""
+        for _, states in self._before(sessions, positions):
+            for begin in range(0, len(states), chunk):
+                yield self._scores(states[begin : begin + chunk])
+
+    def _before(self, sessions: Sessions, positions: Positions) -> Iterator[tuple[slice, np.ndarray]]:
+        """Predictions, some at a time, and the network's output before each, [Q, H]; zero where the session has not begun."""
         first = 0
         while first < len(sessions):
             # Whole sessions, as many as fit; at least one.
             last = int(np.searchsorted(sessions.offsets, sessions.offsets[first] + _ENCODE_CLICKS, side="right")) - 1
             last = min(max(last, first + 1), len(sessions))
             begin, end = sessions.offsets[first], sessions.offsets[last]
-            states = outputs(self.arrays_, Sessions(sessions.items[begin:end], sessions.offsets[first : last + 1] - begin))
-            wanted = positions.click[np.searchsorted(positions.session, first) : np.searchsorted(positions.session, last)]
-            for part in range(0, len(wanted), chunk):
-                yield self._scores(states[wanted[part : part + chunk] - 1 - begin])
+            after = outputs(self.arrays_, Sessions(sessions.items[begin:end], sessions.offsets[first : last + 1] - begin))
+            part = slice(*np.searchsorted(positions.session, (first, last)))
+            clicks = positions.click[part]
+            begun = clicks > sessions.offsets[positions.session[part]]
+            before = np.zeros((len(clicks), after.shape[1]), np.float32)
+            before[begun] = after[clicks[begun] - 1 - begin]
+            yield part, before
             first = last
 
     def rank_positions(
@@ -158,7 +169,7 @@ class GRU4Rec(Model):
     ) -> tuple[np.ndarray, np.ndarray]:
         """As the interface has it; a model that was trained on a GPU is ranked there."""
         if self._device == "cpu":
-            return super().rank_positions(sessions, positions, length, exclude_clicked)
+            return self._rank_on_cpu(sessions, positions, length, exclude_clicked)
         import torch
 
         from recsys.models.gru4rec_network import Network
@@ -166,6 +177,27 @@ class GRU4Rec(Model):
 
         network = Network(self.arrays_, self.parameters, np.ones(self.n_items_), torch.device(self._device))
         return rank_on_device(network, sessions, positions, length, exclude_clicked)
+
+    def _rank_on_cpu(self, sessions: Sessions, positions: Positions, length: int, exclude_clicked: bool) -> tuple[np.ndarray, np.ndarray]:
+        """By the extension, which writes no scores."""
+        ranks = np.empty(len(positions), np.int64)
+        lists = np.empty((len(positions), length), np.int32)
+        for part, states in self._before(sessions, positions):
+            begins, ends = sessions.offsets[positions.session[part]], positions.click[part]
+            try:
+                found = rank(
+                    states,
+                    self.arrays_["item_table"],
+                    self.arrays_["item_bias"],
+                    positions.target[part],
+                    excluded=(begins, ends, sessions.items) if exclude_clicked else None,
+                    length=length,
+                    threads=threads(),
+                )
+            except ScoreError:
+                raise not_a_number() from None
+            ranks[part], lists[part] = found.ranks, found.items
+        return ranks, lists
 
     def arrays(self) -> Arrays:
         """Learned arrays by name."""
