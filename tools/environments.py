@@ -48,6 +48,7 @@ SAME_NAME = frozenset(
         "six",
         "sqlalchemy",
         "starlette",
+        "threadpoolctl",
         "typer",
         "uvicorn",
         "uvloop",
