@@ -209,15 +209,15 @@ def data_folder() -> Path:
     return Path(os.environ.get("RECSYS_DATA_DIR", ROOT.parent / "shared" / "data"))
 
 
-def rows(case: Case, runs: list[dict[str, Any]], key: str, authors: dict[str, float]) -> list[str]:
-    """A row a metric: the authors' figure, our mean and range, and whether the mean is within tolerance."""
+def rows(runs: list[dict[str, Any]], key: str, authors: dict[str, float], same: bool = True) -> list[str]:
+    """A row a metric: the authors' figure, our mean and range, and, of the `same` predictions, whether the mean is within tolerance."""
     lines = []
     for metric in METRICS:
         ours = [run[key][metric] for run in runs]
         mean = statistics.fmean(ours)
         theirs = authors.get(metric)
-        verdict = "" if theirs is None else f"{mean / theirs - 1:+.1%}" + ("" if mean >= theirs * (1 - TOLERANCE) else " (short)")
-        shown = "" if theirs is None else f"{theirs:.4f}".removesuffix("0")
+        verdict = "" if theirs is None else f"{mean / theirs - 1:+.1%}" + (" (short)" if same and mean < theirs * (1 - TOLERANCE) else "")
+        shown = "" if theirs is None else f"{theirs:.{4 if same else 3}f}"
         lines.append(f"| {metric} | {shown} | {mean:.4f} | {min(ours):.4f} to {max(ours):.4f} | {verdict} |")
     return lines
 
@@ -240,14 +240,18 @@ def page(found: dict[str, list[dict[str, Any]]], authors: dict[str, dict[str, fl
         if not (runs := found.get(case.name)):
             continue
         lines += ["", f"## {case.data}: {case.words}", ""]
-        seconds = statistics.median(run["training_seconds"] for run in runs)
-        rate = statistics.median(run["steps"] / run["training_seconds"] for run in runs)
-        lines += [f"{runs[0]['predictions']:,} predictions; training took {seconds:,.0f} s ({rate:.0f} mini-batches/s, median).", ""]
+        lines += [f"{runs[0]['predictions']:,} predictions.", ""]
         head = ["| | authors | mean | range | difference |", "|---|---|---|---|---|"]
-        lines += [*head, *rows(case, runs, "metrics", authors.get(case.name, case.authors))]
+        lines += [*head, *rows(runs, "metrics", authors.get(case.name, case.authors))]
         if "on_pairs" in runs[0]:
-            lines += ["", f"The same models on COTREC's {runs[0]['pairs']:,} pairs (the authors' figures: 3,000 of them):", ""]
-            lines += [*head, *rows(case, runs, "on_pairs", case.authors_on_pairs)]
+            lines += [
+                "",
+                f"The same models on COTREC's {runs[0]['pairs']:,} pairs of prefix and target (`recsys evaluate --pairs`). The authors'",
+                "figures are from 3,000 of the pairs; of 3,000 drawn from ours, 95% lie within .018 in recall@20 and .011 in MRR@20 of",
+                "the mean of all.",
+                "",
+            ]
+            lines += [*head, *rows(runs, "on_pairs", case.authors_on_pairs, same=False)]
     return "\n".join(lines) + "\n"
 
 

@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +35,8 @@ PARAMETERS = {
     "bpreg": 1.95,
     "elu_param": 0.5,
 }
+SIDE_BY_SIDE = "1 + 1"
+"""Two trainings at once, each with a thread of its own."""
 
 
 def find_data() -> Path | None:
@@ -136,7 +139,7 @@ def main() -> None:
         return
 
     kinds = ["native", "torch", *(["authors"] if given.authors else [])]
-    places = [(kind, threads) for threads in ("1", "2") for kind in kinds]
+    places = [(kind, threads) for threads in ("1", "2") for kind in kinds] + [("native", SIDE_BY_SIDE)]
     found = {place: [] for place in places}
     for _ in range(given.repeats):  # in turn, so that what else the machine does meets all of them
         for place in places:
@@ -163,7 +166,7 @@ def table(found: dict[tuple[str, str], list[dict]], given: argparse.Namespace) -
     middle = {place: statistics.median(result["rate"] for result in results) for place, results in found.items()}
     for (kind, threads), rate in middle.items():
         rates = sorted(result["rate"] for result in found[kind, threads])
-        ratio = f"{rate / middle['authors', threads]:.1f}" if given.authors else ""
+        ratio = f"{rate / middle['authors', threads]:.1f}" if ("authors", threads) in middle else ""
         span = f"{rate:.0f} ({rates[0]:.0f} to {rates[-1]:.0f})"
         lines.append(f"| {kind} | {threads} | {span} | {rate * PARAMETERS['batch_size']:,.0f} | {ratio} |")
     lines += ["", "Where the native step's time goes, in milliseconds of the quickest run:", ""]
@@ -187,8 +190,13 @@ def processor() -> str:
 
 
 def run_one(place: tuple[str, str], given: argparse.Namespace) -> dict:
-    """One measurement in a process of its own."""
-    command = [sys.executable, __file__, "--steps", str(given.steps), "--one", *place]
+    """One measurement in a process of its own, or of two processes that run at the same time, whose rates are added."""
+    kind, threads = place
+    if threads == SIDE_BY_SIDE:
+        with ThreadPoolExecutor() as pool:
+            both = list(pool.map(lambda _: run_one((kind, "1"), given), range(2)))
+        return {"rate": sum(one["rate"] for one in both), "profile": {}}
+    command = [sys.executable, __file__, "--steps", str(given.steps), "--one", kind, threads]
     command += ["--data", str(given.data)] if given.data else []
     command += ["--authors", str(given.authors)] if given.authors else []
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))

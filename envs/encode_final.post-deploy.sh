@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # Builds the extension from the checkout's sources into the environment.
-# Sources: 7b31765dfdff99d04b54856ea8a5e7b6638dca1a7958557783c42f46617edad1
+# Sources: 4e95f04f9adfedbb4d8e50131ebd35261cc92430bd0095ad5dd83fff858e2d9c
 set -euo pipefail
 python -m pip install --no-deps --no-build-isolation "${RECSYS_CHECKOUT:-$PWD}/rust_sessionizer"

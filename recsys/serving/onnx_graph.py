@@ -1,6 +1,7 @@
 """GRU4Rec as an ONNX graph: from the clicks of padded sessions to the best items and their scores.
 
-The graph is written node by node, so that what is served can be read here: gather, GRU layers, product with the item table, top k. Shapes: B sessions, T clicks of the longest, D width of a layer's input, H units, V items.
+The graph is written node by node, so that what is served can be read here: gather, GRU layers, product with the item table, top k.
+Shapes: B sessions, T clicks of the longest, D width of a layer's input, H units, V items.
 """
 
 from pathlib import Path

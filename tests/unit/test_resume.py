@@ -30,7 +30,8 @@ random = np.random.default_rng(0)
 train = Sessions.from_lists([random.integers(0, 300, 2 + session % 6) for session in range(4000)])
 items = pl.DataFrame({"index": range(300)})
 chosen = GRU4RecParameters(
-    layers=[24, 32], batch_size=8, n_sample=64, epochs=int(sys.argv[3]), momentum=0.3, dropout_embedding=0.2, dropout_hidden=0.1, loss="bpr-max"
+    layers=[24, 32], batch_size=8, n_sample=64, epochs=int(sys.argv[3]), momentum=0.3, average=0.5,
+    dropout_embedding=0.2, dropout_hidden=0.1, loss="bpr-max",
 )
 context = FitContext(device="cpu", step=step, resume_folder=folder / "resume", checkpoint_every=0.0)
 context.validate = lambda model: {"mrr@20": float(np.abs(model.arrays()["item_bias"]).sum()) % 0.01}
