@@ -2,7 +2,12 @@
 
 import json
 import multiprocessing
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -25,6 +30,7 @@ from recsys.tuning.outcome import Outcome, best, table
 from recsys.tuning.space import as_parameter, draw
 from recsys.tuning.study import JournalLock, Study
 
+ROOT = Path(__file__).resolve().parents[2]
 RUNS = {"popularity": {"model": "popularity"}}
 
 
@@ -188,15 +194,25 @@ def test_a_trial_that_was_killed_draws_the_same_again(tmp_path):
     assert Study(tmp_path / "store", "search", TUNE, 4).begin() is None
 
 
-def _run_in_process(arguments) -> tuple[int, dict]:
-    store, number = arguments
-    return number, run_one(store, number, number / 10)
+IN_A_PROCESS = """
+import json, pathlib, sys
+from test_tuning import run_one
+store, number = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+print(json.dumps(run_one(store, number, number / 10)))
+"""
+
+
+def _run_in_process(store: Path, number: int) -> dict:
+    paths = os.pathsep.join([str(Path(__file__).parent), str(ROOT)])
+    command = [sys.executable, "-c", IN_A_PROCESS, str(store), str(number)]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout)
 
 
 def test_trials_that_run_at_once_share_one_store(tmp_path):
     store = tmp_path / "store"
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
-        drawn = dict(pool.map(_run_in_process, [(store, number) for number in range(9)], chunksize=1))
+    with ThreadPoolExecutor(3) as pool:
+        drawn = dict(enumerate(pool.map(lambda number: _run_in_process(store, number), range(9))))
     assert sorted(drawn) == list(range(9))
     ended = [Study(store, "search", TUNE, number).record() for number in range(9)]
     assert [trial.value for trial in ended] == [number / 10 for number in range(9)]
