@@ -11,10 +11,10 @@ import polars as pl
 
 from recsys.errors import PackageError
 from recsys.files import folder_digests, read_json, write_json
+from recsys.models.ranks import ALONE, Ranks
 from recsys.models.scores import rank_scores, top_k
 from recsys.sessions.table import Positions, Sessions
 from recsys.settings.base import Section
-from recsys.training.ranks import ALONE, Ranks
 
 Queries = Sessions
 """A table of queries: the items of each session so far, optionally events, times and visitors."""

@@ -96,9 +96,7 @@ def _read(path: Path, columns: PairColumns) -> pl.DataFrame:
         for column, kind in kinds.items():
             if kind is None or not (kind.is_integer() or kind == pl.String):
                 wanted = "lists of item ids" if column == columns.prefix else "item ids"
-                raise DataError(
-                    f"the column {column!r} of {path} holds {schema[column]}; write {wanted}, as whole numbers or texts"
-                )
+                raise DataError(f"the column {column!r} of {path} holds {schema[column]}; write {wanted}, as whole numbers or texts")
         frame = pl.read_parquet(path, columns=list(named.values()))
     except pl.exceptions.ComputeError as error:
         raise DataError(f"{path} is no Parquet file ({str(error).splitlines()[0]}); give one with a row a pair") from None

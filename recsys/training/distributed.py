@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from recsys.errors import ConfigurationError
-from recsys.training.ranks import ALONE, Ranks, Value
+from recsys.models.ranks import ALONE, Ranks, Value
 
 if TYPE_CHECKING:
     import torch

@@ -8,12 +8,12 @@ import torch
 
 from recsys.models.gru4rec_forward import Arrays
 from recsys.models.gru4rec_network import PLAIN, Gradients, Network, Operations
+from recsys.models.ranks import ALONE, Ranks
 from recsys.settings.gru4rec import GRU4RecParameters
 from recsys.training.device_blocks import DeviceBlocks, steps_of_block
 from recsys.training.device_random import Randomness
 from recsys.training.graph import captured
 from recsys.training.optimizer import Adagrad
-from recsys.training.ranks import ALONE, Ranks
 from recsys.training.schedule import Schedule
 
 

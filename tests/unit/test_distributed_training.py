@@ -14,10 +14,10 @@ from safetensors.numpy import load_file
 
 from recsys.errors import ConfigurationError
 from recsys.models.gru4rec_forward import initial_arrays
+from recsys.models.ranks import ALONE, Ranks
 from recsys.sessions.table import Sessions
 from recsys.settings.gru4rec import GRU4RecParameters
 from recsys.training.distributed import joined
-from recsys.training.ranks import ALONE, Ranks
 from recsys.training.schedule import Schedule
 from recsys.training.session_parallel import SessionParallelTrainer
 
