@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
 METRICS = ("recall@1", "recall@5", "recall@10", "recall@20", "mrr@20")
 TOLERANCE = 0.01
 """Share of the authors' figure by which the mean of our seeds may fall short."""
@@ -181,19 +183,19 @@ def run_authors(case: Case, final: Path, folder: Path, checkout: Path) -> dict[s
     import polars as pl
     import torch
 
+    from benchmarks.train import authors_model
     from recsys.files import write_json
 
-    sys.path.insert(0, str(checkout.resolve()))
+    authors = authors_model(checkout)
     from evaluation import batch_eval  # of the authors' checkout
-    from gru4rec_pytorch import GRU4Rec
 
     def table(name: str) -> Any:
         sessions = pl.read_parquet(final / f"{name}.parquet").select(pl.int_range(pl.len()).alias("SessionId"), ItemId="items")
-        return sessions.explode("ItemId").with_columns(Time=pl.int_range(pl.len(), dtype=pl.Float64)).to_pandas()
+        return sessions.explode("ItemId").with_columns(Time=pl.int_range(pl.len()).cast(pl.Float64)).to_pandas()
 
     renamed = {"dropout_embedding": "dropout_p_embed", "dropout_hidden": "dropout_p_hidden", "epochs": "n_epochs"}
     settings = {renamed.get(name, name): value for name, value in case.parameters.items()} | {"constrained_embedding": True}
-    model = GRU4Rec(**settings, device=torch.device("cpu"))
+    model = authors(**settings, device=torch.device("cpu"))
     begin = time.perf_counter()
     model.fit(table("train"), item_key="ItemId", session_key="SessionId", time_key="Time")
     seconds = time.perf_counter() - begin

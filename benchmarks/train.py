@@ -99,24 +99,33 @@ def measure_authors(folder: Path, threads: int, data: Path | None, steps: int) -
     return {"rate": authors_rate(folder, load(data)[0], PARAMETERS, steps, "cpu"), "profile": {}}
 
 
+def authors_model(folder: Path) -> type:
+    """The model of the authors' checkout. It was written for NumPy 1, whose float64 scalars left float32 arrays as they were."""
+    sys.path.insert(0, str(folder.resolve()))
+    import gru4rec_pytorch
+
+    model = gru4rec_pytorch.GRU4RecModel
+    made = model._init_numpy_weights
+    model._init_numpy_weights = lambda self, shape: made(self, shape).astype("float32")
+    return gru4rec_pytorch.GRU4Rec
+
+
 def authors_rate(folder: Path, sessions, parameters: dict, steps: int, device: str) -> float:
     """The speed that the authors' PyTorch code tells of one epoch over as many sessions as make about `steps` steps."""
     import polars as pl
     import torch
 
-    sys.path.insert(0, str(folder.resolve()))
-    from gru4rec_pytorch import GRU4Rec  # of the authors' checkout
-
+    model = authors_model(folder)
     count = int((sessions.offsets - range(len(sessions.offsets)) < steps * parameters["batch_size"]).sum()) - 1
     events = sessions.offsets[count]
     owner = sessions.lengths[:count]
     table = pl.DataFrame({"SessionId": pl.Series(range(count)).repeat_by(pl.Series(owner)).explode(), "ItemId": sessions.items[:events]})
-    table = table.with_columns(Time=pl.int_range(pl.len(), dtype=pl.Float64))
+    table = table.with_columns(Time=pl.int_range(pl.len()).cast(pl.Float64))
     renamed = {"dropout_embedding": "dropout_p_embed", "dropout_hidden": "dropout_p_hidden"}
     settings = {renamed.get(name, name): value for name, value in parameters.items()} | {"constrained_embedding": True, "n_epochs": 1}
     told = io.StringIO()
     with contextlib.redirect_stdout(told):
-        GRU4Rec(**settings, device=torch.device(device)).fit(table.to_pandas(), item_key="ItemId", session_key="SessionId", time_key="Time")
+        model(**settings, device=torch.device(device)).fit(table.to_pandas(), item_key="ItemId", session_key="SessionId", time_key="Time")
     return float(re.findall(r"([\d.]+) mb/s", told.getvalue())[-1])
 
 
