@@ -4,7 +4,7 @@
 
 Every variant trains ten epochs of the published BPR-max parameters but for what its name says. What was done is kept in --folder,
 a JSON file a run, so that an interrupted call goes on. Prints a table: recall@20 and MRR@20 of the last epoch, the mean of the seeds,
-and the differences from the published parameters; then the ensembles of the seeds of one variant, whose scores are averaged.
+and the differences from the published parameters; then the seeds of one variant as the members of one ensemble.
 """
 
 import argparse
@@ -28,9 +28,9 @@ from benchmarks.conformance import RETAILROCKET, SMALL, WIDE, data_folder, windo
 from recsys.evaluation.ranking import flat_metrics, rank_targets  # noqa: E402
 from recsys.files import write_json  # noqa: E402
 from recsys.models.gru4rec import GRU4Rec  # noqa: E402
+from recsys.models.gru4rec_ensemble import together  # noqa: E402
 from recsys.models.gru4rec_forward import Arrays, initial_arrays  # noqa: E402
-from recsys.models.interface import Capabilities, FitContext, FitData, Model  # noqa: E402
-from recsys.sessions.table import Positions, Sessions  # noqa: E402
+from recsys.sessions.table import Sessions  # noqa: E402
 from recsys.settings.gru4rec import GRU4RecParameters  # noqa: E402
 from recsys.training.hardware import use_threads  # noqa: E402
 from recsys.training.native import NativeTrainer  # noqa: E402
@@ -138,38 +138,6 @@ def run(name: str, data: str, seed: int, folder: Path) -> dict[str, Any]:
     return result
 
 
-class Ensemble(Model):
-    """Models of one vocabulary; an item's score is the mean of theirs, each query's taken to mean 0 and deviation 1 first."""
-
-    family = "ensemble"
-    capabilities = Capabilities(runtime="native")
-    parameters_class = GRU4RecParameters
-
-    def __init__(self, members: list[Model]) -> None:
-        super().__init__()
-        self.members = members
-        self.n_items_ = members[0].n_items_
-
-    def fit(self, data: FitData, context: FitContext | None = None) -> "Ensemble":
-        raise TypeError("its members are fitted, not the ensemble")
-
-    def score_all(self, queries: Sessions) -> np.ndarray:
-        return self._mean([member.score_all(queries) for member in self.members])
-
-    def score_positions(self, sessions: Sessions, positions: Positions, chunk: int) -> Iterator[np.ndarray]:
-        for scores in zip(*(member.score_positions(sessions, positions, chunk) for member in self.members), strict=True):
-            yield self._mean(list(scores))
-
-    def _mean(self, scores: list[np.ndarray]) -> np.ndarray:
-        return sum((one - one.mean(1, keepdims=True)) / one.std(1, keepdims=True) for one in scores)
-
-    def arrays(self) -> Arrays:
-        raise TypeError("its members have arrays, not the ensemble")
-
-    def set_arrays(self, arrays: Arrays) -> None:
-        raise TypeError("its members have arrays, not the ensemble")
-
-
 def ensemble(name: str, data: str, seeds: list[int], folder: Path, average: str | None = None) -> dict[str, float]:
     """Validation metrics of the seeds of a variant together, their weights averaged or not."""
     stem = f"{name} {average}" if average else name
@@ -179,14 +147,13 @@ def ensemble(name: str, data: str, seeds: list[int], folder: Path, average: str 
     select = window(data, folder / "windows").parent / "select"
     members = []
     for seed in seeds:
-        member = GRU4Rec(GRU4RecParameters.model_validate(BASE | VARIANTS[name]), seed)
         arrays = load_file(folder / data / f"{name.replace(' ', '_')}.seed{seed}.safetensors")
         prefix = f"{average}/" if average else ""
         names = [key for key in arrays if key.startswith(prefix) and "/" not in key.removeprefix(prefix)]
-        member.set_arrays({key.removeprefix(prefix): arrays[key] for key in names})
-        member.n_items_ = len(member.arrays_["item_bias"])
-        members.append(member)
-    found = flat_metrics(rank_targets(Ensemble(members), Sessions.from_parquet(select / "valid.parquet")).ranks)
+        members.append({key.removeprefix(prefix): arrays[key] for key in names})
+    parameters = BASE | VARIANTS[name] | {"members": len(members)}
+    n_items = len(members[0]["item_bias"])
+    found = metrics_of(together(members), parameters, Sessions.from_parquet(select / "valid.parquet"), n_items)
     write_json(done, found)
     return found
 

@@ -3,19 +3,13 @@
 import ast
 import hashlib
 import json
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout."""
 EXTENSION = "rust_sessionizer"
-
-
-@cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 @cache
@@ -31,21 +25,39 @@ def _type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def _imports(node: ast.AST) -> Iterator[str]:
-    """Every absolute name that a module may import, wherever the import stands; those for type checkers only are left out."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import):
-            yield from (alias.name for alias in child.names)
-        elif isinstance(child, ast.ImportFrom) and child.module and not child.level:
-            yield child.module
-            yield from (f"{child.module}.{alias.name}" for alias in child.names)
-        elif not _type_checking(child):
-            yield from _imports(child)
+class _Module(NamedTuple):
+    """What is kept of a module's syntax tree."""
+
+    imported: frozenset[str]
+    digest: str
 
 
 @cache
-def _imported(path: Path) -> tuple[str, ...]:
-    return tuple(_imports(_tree(path)))
+def _read(path: Path) -> _Module:
+    """Every absolute name that a module may import, wherever the import stands, those for type checkers only left out; and its digest."""
+    imported: set[str] = set()
+    # The syntax tree has no comments and no layout, and docstrings are taken out: editing those reruns nothing.
+    content = _content(ast.parse(path.read_text(encoding="utf-8")), imported)
+    return _Module(frozenset(imported), hashlib.sha256(json.dumps(content).encode()).hexdigest())
+
+
+def _content(node: Any, imported: set[str]) -> Any:
+    """A syntax tree as nested lists, without the texts that stand by themselves; the names it imports are added to `imported`."""
+    if isinstance(node, list):
+        return [_content(one, imported) for one in node if not _is_text(one)]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    if isinstance(node, ast.Import):
+        imported.update(alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        imported.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
+    elif _type_checking(node):
+        imported = set()
+    return [type(node).__name__, *[_content(getattr(node, field, None), imported) for field in node._fields]]
+
+
+def _is_text(node: Any) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 @cache
@@ -61,34 +73,15 @@ def closure(*modules: str) -> frozenset[str]:
         found.add(module)
         parts = module.split(".")
         open_ += [".".join(parts[:depth]) for depth in range(1, len(parts))]
-        open_ += _imported(path)
+        open_ += _read(path).imported
     return frozenset(found)
 
 
 @cache
 def third_party(*modules: str) -> frozenset[str]:
     """Top-level names outside this package that the closure of the given modules imports."""
-    names = {name.split(".")[0] for module in closure(*modules) for name in _imported(_module_path(module))}
+    names = {name.split(".")[0] for module in closure(*modules) for name in _read(_module_path(module)).imported}
     return frozenset(names - {"recsys"})
-
-
-@cache
-def _module_digest(module: str) -> str:
-    # The syntax tree has no comments and no layout, and docstrings are taken out: editing those reruns nothing.
-    return hashlib.sha256(json.dumps(_content(_tree(_module_path(module)))).encode()).hexdigest()
-
-
-def _content(node: Any) -> Any:
-    """A syntax tree as nested lists, without the texts that stand by themselves."""
-    if isinstance(node, list):
-        return [_content(one) for one in node if not _is_text(one)]
-    if isinstance(node, ast.AST):
-        return [type(node).__name__, *(_content(getattr(node, field, None)) for field in node._fields)]
-    return repr(node)
-
-
-def _is_text(node: Any) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 @cache
@@ -116,7 +109,7 @@ def stage_modules(stage: str, families: tuple[str, ...] = ()) -> tuple[str, ...]
 def code_digest(stage: str, families: tuple[str, ...] = ()) -> str:
     """SHA-256 (hex) of a stage's code: its modules, and the Rust extension where one of them uses it."""
     modules = stage_modules(stage, families)
-    parts = {module: _module_digest(module) for module in closure(*modules)}
+    parts = {module: _read(_module_path(module)).digest for module in closure(*modules)}
     if EXTENSION in third_party(*modules):
         parts[EXTENSION] = extension_digest()
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -3,7 +3,7 @@
 Sources: Hidasi et al., "Session-based recommendations with recurrent neural networks", ICLR 2016 (the network and the schedule);
 Hidasi & Karatzoglou, "Recurrent neural networks with top-k gains for session-based recommendations", CIKM 2018 (samples and losses).
 
-Shapes: Q queries, H units of the last layer, V items.
+Shapes: Q queries, H units of the last layer, V items, W entries of a query (H, or as an ensemble's `Product` has it).
 """
 
 from collections.abc import Callable, Iterator
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from recsys.errors import DataError
+from recsys.models.gru4rec_ensemble import Product, apart, seed_of
 from recsys.models.gru4rec_forward import Arrays, initial_arrays, outputs
 from recsys.models.interface import Capabilities, FitContext, FitData, Model, Queries
 from recsys.models.scores import not_a_number
 from recsys.sessions.table import Positions, Sessions
 from recsys.settings.gru4rec import GRU4RecParameters
+from recsys.training.ensemble import EnsembleTrainer
 from recsys.training.hardware import pick_device, require_memory, threads
 from recsys.training.loop import BLOCK, run_epochs
 from recsys.training.native import NativeTrainer
@@ -43,12 +45,14 @@ def memory_of_fit(settings: GRU4RecParameters, n_items: int, sessions: int, clic
     width, lanes = settings.layers[-1], min(settings.batch_size, sessions)
     columns = lanes + settings.n_sample
     entries = n_items * (width + (settings.input_width if settings.embedding != "shared" else 0))
-    # The tables: initial, learned, squares of Adagrad, momentum, the best epoch's, the average and what is added to it. A click: the plan's
-    # place and lane, then input, target, lane and keep, here and in Rust.
-    tables = 4 * entries * (4 + (settings.momentum > 0) + 2 * (settings.average > 0)) + 42 * clicks
+    # The tables: initial, learned, squares of Adagrad, momentum, the best epoch's, the average and what is added to it. A click: what is
+    # held while the schedule is made (benchmarks/train_large.md).
+    tables = 4 * entries * (4 + (settings.momentum > 0) + 2 * (settings.average > 0)) + 24 * clicks
+    if settings.members > 1:
+        tables = settings.members * (tables + 4 * n_items * (width + 1))  # and the table that scores for all of them
     scores = (13 if settings.loss == "bpr-max" else 5) * lanes * columns
     vectors = 3 * (columns + lanes) * width + 12 * lanes * sum(settings.layers)
-    return tables, 4 * (scores + vectors) + 8 * BLOCK * settings.n_sample
+    return tables, settings.members * (4 * (scores + vectors) + 8 * BLOCK * settings.n_sample)
 
 
 class GRU4Rec(Model):
@@ -57,7 +61,8 @@ class GRU4Rec(Model):
     Attributes
     ----------
     arrays_ : dict of float32 arrays
-        The learned arrays by name, see `recsys.models.gru4rec_forward.initial_arrays`.
+        The learned arrays by name, see `recsys.models.gru4rec_forward.initial_arrays`; of an ensemble, see
+        `recsys.models.gru4rec_ensemble.together`.
     """
 
     family: ClassVar[str] = "gru4rec"
@@ -83,7 +88,6 @@ class GRU4Rec(Model):
         device = pick_device(context.device)
         self._require_memory(memory_of_fit(self.parameters, data.n_items, len(data.train), len(data.train.items)), data, "cpu")
         self.n_items_ = data.n_items
-        self.arrays_ = initial_arrays(data.n_items, self.parameters, self.seed)
         self._device = device
         trainer = self._trainer(data, device, context)
         self.arrays_ = run_epochs(trainer, self.parameters.epochs, context, self._validation(context), self.parameters.average)
@@ -92,19 +96,34 @@ class GRU4Rec(Model):
     def _trainer(self, data: FitData, device: str, context: FitContext) -> "Trainer":
         schedule = Schedule.of(data.train, self.parameters.batch_size)
         counts = np.bincount(data.train.items, minlength=data.n_items).clip(min=1)
-        given = (self.arrays_, self.parameters, schedule, counts, self.seed)
-        if context.step == "native" and device == "cpu" and context.ranks.count == 1:
-            return NativeTrainer(*given)
-        import torch
+        native = context.step == "native" and device == "cpu" and context.ranks.count == 1
+        if not native:
+            self._require_device_memory(data, schedule, device, context)
 
+        def make(member: int, threads: int) -> "Trainer":
+            seed = seed_of(self.seed, member)
+            given = (initial_arrays(data.n_items, self.parameters, seed), self.parameters, schedule, counts, seed)
+            if native:
+                return NativeTrainer(*given, threads=threads)
+            import torch
+
+            from recsys.training.session_parallel import SessionParallelTrainer
+
+            return SessionParallelTrainer(*given, device=torch.device(device), ranks=context.ranks)
+
+        members = self.parameters.members
+        if members == 1:
+            return make(0, threads())
+        return EnsembleTrainer(make, members, threads() if native else 1)
+
+    def _require_device_memory(self, data: FitData, schedule: Schedule, device: str, context: FitContext) -> None:
         from recsys.training.device_ranking import memory_of_ranking
-        from recsys.training.session_parallel import SessionParallelTrainer, memory_of_training
+        from recsys.training.session_parallel import memory_of_training
 
         tables, step = memory_of_training(self.parameters, data.n_items, schedule, context.ranks.count)
-        if device != "cpu" and context.validate is not None:
-            tables += memory_of_ranking(self.parameters, data.n_items)
-        self._require_memory((tables, step), data, device)
-        return SessionParallelTrainer(*given, device=torch.device(device), ranks=context.ranks)
+        members = self.parameters.members
+        ranking = memory_of_ranking(self.parameters, data.n_items) if device != "cpu" and context.validate is not None else 0
+        self._require_memory((members * tables + ranking, members * step), data, device)
 
     def _validation(self, context: FitContext) -> Callable[[Arrays], dict[str, float]] | None:
         if context.validate is None:
@@ -128,41 +147,25 @@ class GRU4Rec(Model):
             fix = "lower the last of layers, or raise filter.min_support"
         require_memory(tables + step, device, what, f"{fix} (under models.gru4rec, or in the run's parameters)")
 
-    def _scores(self, states: np.ndarray) -> np.ndarray:
-        """float32 [Q, V] of the network's outputs [Q, H]."""
-        scores = states @ self.arrays_["item_table"].T
-        scores += self.arrays_["item_bias"]
-        return scores
-
     def score_all(self, queries: Queries) -> np.ndarray:
         """Scores of every item for every query, float32 [Q, V]; an empty query is scored from the zero state."""
-        last = np.zeros((len(queries), self.parameters.layers[-1]), np.float32)
+        members = apart(self.arrays_)
         filled = np.flatnonzero(queries.lengths)
-        last[filled] = outputs(self.arrays_, queries)[queries.offsets[1:][filled] - 1]
-        return self._scores(last)
+        states = []
+        for member in members:
+            last = np.zeros((len(queries), self.parameters.layers[-1]), np.float32)
+            last[filled] = outputs(member, queries)[queries.offsets[1:][filled] - 1]
+            states.append(last)
+        product = Product.of(members)
+        return _scores(product, product.queries(states))
 
     def score_positions(self, sessions: Sessions, positions: Positions, chunk: int) -> Iterator[np.ndarray]:
         """As the interface has it; every session is followed once, click by click."""
-        for _, states in self._before(sessions, positions):
-            for begin in range(0, len(states), chunk):
-                yield self._scores(states[begin : begin + chunk])
-
-    def _before(self, sessions: Sessions, positions: Positions) -> Iterator[tuple[slice, np.ndarray]]:
-        """Predictions, some at a time, and the network's output before each, [Q, H]; zero where the session has not begun."""
-        first = 0
-        while first < len(sessions):
-            # Whole sessions, as many as fit; at least one.
-            last = int(np.searchsorted(sessions.offsets, sessions.offsets[first] + _ENCODE_CLICKS, side="right")) - 1
-            last = min(max(last, first + 1), len(sessions))
-            begin, end = sessions.offsets[first], sessions.offsets[last]
-            after = outputs(self.arrays_, Sessions(sessions.items[begin:end], sessions.offsets[first : last + 1] - begin))
-            part = slice(*np.searchsorted(positions.session, (first, last)))
-            clicks = positions.click[part]
-            begun = clicks > sessions.offsets[positions.session[part]]
-            before = np.zeros((len(clicks), after.shape[1]), np.float32)
-            before[begun] = after[clicks[begun] - 1 - begin]
-            yield part, before
-            first = last
+        members = apart(self.arrays_)
+        product = Product.of(members)
+        for _, queries in _before(members, product, sessions, positions):
+            for begin in range(0, len(queries), chunk):
+                yield _scores(product, queries[begin : begin + chunk])
 
     def rank_positions(
         self, sessions: Sessions, positions: Positions, length: int = 0, exclude_clicked: bool = False
@@ -175,20 +178,23 @@ class GRU4Rec(Model):
         from recsys.models.gru4rec_network import Network
         from recsys.training.device_ranking import rank_on_device
 
-        network = Network(self.arrays_, self.parameters, np.ones(self.n_items_), torch.device(self._device))
-        return rank_on_device(network, sessions, positions, length, exclude_clicked)
+        members = apart(self.arrays_)
+        networks = [Network(member, self.parameters, np.ones(self.n_items_), torch.device(self._device)) for member in members]
+        return rank_on_device(networks, Product.of(members), sessions, positions, length, exclude_clicked)
 
     def _rank_on_cpu(self, sessions: Sessions, positions: Positions, length: int, exclude_clicked: bool) -> tuple[np.ndarray, np.ndarray]:
         """By the extension, which writes no scores."""
         ranks = np.empty(len(positions), np.int64)
         lists = np.empty((len(positions), length), np.int32)
-        for part, states in self._before(sessions, positions):
+        members = apart(self.arrays_)
+        product = Product.of(members)
+        for part, queries in _before(members, product, sessions, positions):
             begins, ends = sessions.offsets[positions.session[part]], positions.click[part]
             try:
                 found = rank(
-                    states,
-                    self.arrays_["item_table"],
-                    self.arrays_["item_bias"],
+                    queries,
+                    product.table,
+                    product.bias,
                     positions.target[part],
                     excluded=(begins, ends, sessions.items) if exclude_clicked else None,
                     length=length,
@@ -206,3 +212,32 @@ class GRU4Rec(Model):
     def set_arrays(self, arrays: Arrays) -> None:
         """Take over learned arrays."""
         self.arrays_ = arrays
+
+
+def _scores(product: Product, queries: np.ndarray) -> np.ndarray:
+    """float32 [Q, V] of queries [Q, W]."""
+    scores = queries @ product.table.T
+    scores += product.bias
+    return scores
+
+
+def _before(members: list[Arrays], product: Product, sessions: Sessions, positions: Positions) -> Iterator[tuple[slice, np.ndarray]]:
+    """Predictions, some at a time, and the query before each, [Q, W]; of a zero state where the session has not begun."""
+    first = 0
+    while first < len(sessions):
+        # Whole sessions, as many as fit; at least one.
+        last = int(np.searchsorted(sessions.offsets, sessions.offsets[first] + _ENCODE_CLICKS, side="right")) - 1
+        last = min(max(last, first + 1), len(sessions))
+        begin, end = sessions.offsets[first], sessions.offsets[last]
+        own = Sessions(sessions.items[begin:end], sessions.offsets[first : last + 1] - begin)
+        part = slice(*np.searchsorted(positions.session, (first, last)))
+        clicks = positions.click[part]
+        begun = clicks > sessions.offsets[positions.session[part]]
+        states = []
+        for member in members:
+            after = outputs(member, own)
+            before = np.zeros((len(clicks), after.shape[1]), np.float32)
+            before[begun] = after[clicks[begun] - 1 - begin]
+            states.append(before)
+        yield part, product.queries(states)
+        first = last

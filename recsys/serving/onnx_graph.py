@@ -1,7 +1,8 @@
 """GRU4Rec as an ONNX graph: from the clicks of padded sessions to the best items and their scores.
 
 The graph is written node by node, so that what is served can be read here: gather, GRU layers, product with the item table, top k.
-Shapes: B sessions, T clicks of the longest, D width of a layer's input, H units, V items.
+An ensemble's members have their GRU layers each, and share one product; see `recsys.models.gru4rec_ensemble.Product`.
+Shapes: B sessions, T clicks of the longest, D width of a layer's input, H units, V items, W entries of a query.
 """
 
 from pathlib import Path
@@ -11,6 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from recsys.errors import PackageError
+from recsys.models.gru4rec_ensemble import LEAST_VARIANCE, Product, apart
 from recsys.models.gru4rec_forward import Arrays, count_layers
 
 OPSET = 17
@@ -45,6 +47,79 @@ def require_arrays(arrays: Arrays) -> None:
         raise PackageError(f"the model lacks the array {missing[0]!r}; train it again")
 
 
+class _Part:
+    """Nodes and constants of one network, from the items to what the product is asked with; all names begin with the prefix."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, np.ndarray] = {}
+
+    def _add(self, kind: str, inputs: list[str], outputs: list[str], **attributes: object) -> None:
+        self.nodes.append(helper.make_node(kind, inputs, [f"{self.prefix}{name}" for name in outputs], **attributes))
+
+    def _own(self, name: str) -> str:
+        return f"{self.prefix}{name}"
+
+    def _keep(self, name: str, array: np.ndarray) -> str:
+        self.constants[self._own(name)] = array
+        return self._own(name)
+
+    def look_up(self, arrays: Arrays, number: int) -> None:
+        """`entered.0` [T, B, D]: the clicks as the first layer sees them."""
+        if "input_table" in arrays:
+            table = self._keep("input_table", arrays["input_table"].astype(np.float32, copy=False))  # [V, D]
+            self._add("Gather", [table, "items_by_click"], ["entered.0"], axis=0)
+            return
+        if not self.prefix:
+            self._add("Gather", ["item_table", "items_by_click"], ["entered.0"], axis=0)
+            return
+        width = arrays["item_table"].shape[1]
+        begin = self._keep("begin", np.array([number * (width + 1)], dtype=np.int64))
+        end = self._keep("end", np.array([number * (width + 1) + width], dtype=np.int64))
+        columns = self._keep("columns", np.array([2], dtype=np.int64))
+        self._add("Gather", ["item_table", "items_by_click"], ["rows"], axis=0)  # [T, B, W]
+        self._add("Slice", [self._own("rows"), begin, end, columns], ["entered.0"])
+
+    def follow(self, arrays: Arrays) -> None:
+        """`state` [B, H]: the last layer's output at each session's last click."""
+        layers = count_layers(arrays)
+        for layer in range(layers):
+            hidden = arrays[f"weight_hidden.{layer}"].shape[1]
+            weight_input = arrays.get(f"weight_input.{layer}", np.eye(3 * hidden, dtype=np.float32))  # the table holds the products
+            weight_input, weight_hidden = reorder_gates(weight_input), reorder_gates(arrays[f"weight_hidden.{layer}"])
+            bias = np.concatenate([reorder_gates(arrays[f"bias_{kind}.{layer}"]) for kind in ("input", "hidden")])
+            self._add(
+                "GRU",
+                [
+                    self._own(f"entered.{layer}"),
+                    self._keep(f"weight_input.{layer}", weight_input[np.newaxis].astype(np.float32)),  # [1, 3H, D]
+                    self._keep(f"weight_hidden.{layer}", weight_hidden[np.newaxis].astype(np.float32)),  # [1, 3H, H]
+                    self._keep(f"bias.{layer}", bias[np.newaxis].astype(np.float32)),  # [1, 6H]
+                    "lengths_32",
+                ],
+                [f"outputs.{layer}", f"last.{layer}"],  # [T, 1, B, H] and, at each session's last click, [1, B, H]
+                name=self._own(f"gru.{layer}"),
+                hidden_size=hidden,
+                # The reset gate is applied after the product with the state and its bias, as in training; ONNX's default is before.
+                linear_before_reset=1,
+            )
+            if layer + 1 < layers:
+                self._add("Squeeze", [self._own(f"outputs.{layer}"), "axis_1"], [f"entered.{layer + 1}"])  # [T, B, H]
+        self._add("Squeeze", [self._own(f"last.{layers - 1}"), "axis_0"], ["state"])
+
+    def standardise(self, covariance: np.ndarray) -> None:
+        """`standardised` [B, H + 1]: the state and a one, by the deviation of the scores that they give."""
+        held = self._keep("covariance", covariance.astype(np.float32, copy=False))  # [H + 1, H + 1]
+        self._add("Pad", [self._own("state"), "one_more", "a_one"], ["extended"])  # [B, H + 1]
+        self._add("MatMul", [self._own("extended"), held], ["covaried"])
+        self._add("Mul", [self._own("covaried"), self._own("extended")], ["terms"])
+        self._add("ReduceSum", [self._own("terms"), "axis_1"], ["variance"], keepdims=1)  # [B, 1]
+        self._add("Max", [self._own("variance"), "least_variance"], ["bounded"])
+        self._add("Sqrt", [self._own("bounded")], ["deviation"])
+        self._add("Div", [self._own("extended"), self._own("deviation")], ["standardised"])
+
+
 def build_graph(arrays: Arrays, exclude_session_items: bool) -> onnx.ModelProto:
     """The graph of a GRU4Rec with the given arrays.
 
@@ -54,55 +129,45 @@ def build_graph(arrays: Arrays, exclude_session_items: bool) -> onnx.ModelProto:
     Parameters
     ----------
     arrays
-        As `GRU4Rec.arrays` gives them: gates stacked as reset, update, new, and new = tanh(W x + b + r * (U h + c)).
+        As `GRU4Rec.arrays` gives them, of one network or an ensemble: gates stacked as reset, update, new, and
+        new = tanh(W x + b + r * (U h + c)).
     exclude_session_items
         Whether the session's own items get the score -inf.
     """
-    require_arrays(arrays)
-    layers = count_layers(arrays)
-    n_items = arrays["item_table"].shape[0]
+    members = apart(arrays)
+    for member in members:
+        require_arrays(member)
+    product = Product.of(members)
     constants: dict[str, np.ndarray] = {
-        "item_table": arrays["item_table"].astype(np.float32, copy=False),  # [V, H]
-        "item_bias": arrays["item_bias"].astype(np.float32, copy=False),  # [V]
-        "n_items": np.array([n_items], dtype=np.int64),
+        "item_table": product.table.astype(np.float32, copy=False),  # [V, W]
+        "item_bias": product.bias.astype(np.float32, copy=False),  # [V]
+        "n_items": np.array([len(product.bias)], dtype=np.int64),
         "axis_0": np.array([0], dtype=np.int64),
+        "axis_1": np.array([1], dtype=np.int64),
     }
-    looked_up = "item_table"
-    if "input_table" in arrays:
-        looked_up = "input_table"
-        constants["input_table"] = arrays["input_table"].astype(np.float32, copy=False)  # [V, D]
-    if layers > 1 or exclude_session_items:
-        constants["axis_1"] = np.array([1], dtype=np.int64)
     nodes = [
         helper.make_node("Transpose", ["items"], ["items_by_click"], perm=[1, 0]),  # [T, B]
-        helper.make_node("Gather", [looked_up, "items_by_click"], ["entered.0"], axis=0),  # [T, B, D]
         helper.make_node("Cast", ["lengths"], ["lengths_32"], to=TensorProto.INT32),  # [B]
     ]
-    for layer in range(layers):
-        hidden = arrays[f"weight_hidden.{layer}"].shape[1]
-        weight_input = arrays.get(f"weight_input.{layer}", np.eye(3 * hidden, dtype=np.float32))  # the table holds the products
-        weight_input, weight_hidden = reorder_gates(weight_input), reorder_gates(arrays[f"weight_hidden.{layer}"])
-        bias = np.concatenate([reorder_gates(arrays[f"bias_{kind}.{layer}"]) for kind in ("input", "hidden")])
-        constants[f"weight_input.{layer}"] = weight_input[np.newaxis].astype(np.float32)  # [1, 3H, D]
-        constants[f"weight_hidden.{layer}"] = weight_hidden[np.newaxis].astype(np.float32)  # [1, 3H, H]
-        constants[f"bias.{layer}"] = bias[np.newaxis].astype(np.float32)  # [1, 6H]
-        nodes += [
-            helper.make_node(
-                "GRU",
-                [f"entered.{layer}", f"weight_input.{layer}", f"weight_hidden.{layer}", f"bias.{layer}", "lengths_32"],
-                [f"outputs.{layer}", f"last.{layer}"],  # [T, 1, B, H] and, at each session's last click, [1, B, H]
-                name=f"gru.{layer}",
-                hidden_size=hidden,
-                # The reset gate is applied after the product with the state and its bias, as in training; ONNX's default is before.
-                linear_before_reset=1,
-            ),
-            helper.make_node("Squeeze", [f"outputs.{layer}", "axis_1"], [f"entered.{layer + 1}"]),  # [T, B, H]
-        ]
-    nodes.pop()  # the last layer's output after every click is not needed
-    nodes += [
-        helper.make_node("Squeeze", [f"last.{layers - 1}", "axis_0"], ["state"]),  # [B, H]
-        helper.make_node("Gemm", ["state", "item_table", "item_bias"], ["all_scores"], transB=1),  # [B, V]
-    ]
+    prefixes = [f"members.{number}." for number in range(len(members))] if len(members) > 1 else [""]
+    for number, (member, prefix) in enumerate(zip(members, prefixes, strict=True)):
+        own = _Part(prefix)
+        own.look_up(member, number)
+        own.follow(member)
+        if product.covariances:
+            own.standardise(product.covariances[number])
+        nodes += own.nodes
+        constants |= own.constants
+    query = "state"
+    if len(members) > 1:
+        query = "query"
+        constants |= {
+            "one_more": np.array([0, 0, 0, 1], dtype=np.int64),
+            "a_one": np.array(1, dtype=np.float32),
+            "least_variance": np.array(LEAST_VARIANCE, dtype=np.float32),
+        }
+        nodes.append(helper.make_node("Concat", [f"{prefix}standardised" for prefix in prefixes], [query], axis=1))  # [B, W]
+    nodes.append(helper.make_node("Gemm", [query, "item_table", "item_bias"], ["all_scores"], transB=1))  # [B, V]
     ranked = "all_scores"
     if exclude_session_items:
         ranked = "kept_scores"

@@ -1,6 +1,6 @@
 """Parameters of GRU4Rec."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,7 @@ from recsys.settings.base import Fraction, Section
 class GRU4RecParameters(Section):
     """GRU4Rec (Hidasi et al., ICLR 2016; Hidasi & Karatzoglou, CIKM 2018)."""
 
-    layers: list[int] = Field(default=[100], min_length=1)
+    layers: list[Annotated[int, Field(ge=1)]] = Field(default=[100], min_length=1)
     """Units of each GRU layer; the last one is also the width of the item table."""
     embedding: Literal["shared", "separate", "none"] = "shared"
     """What a click is for the first layer: the item's row of the table that scores items (`shared`), a row of a table of its own
@@ -44,6 +44,9 @@ class GRU4RecParameters(Section):
     average: Fraction = 0.0
     """Above 0, the model is the moving average of the weights after each epoch, of which an epoch leaves this share; 0 takes the last
     epoch's weights."""
+    members: int = Field(default=1, ge=1)
+    """Networks that differ by their seed alone and are scored together: each session's scores are divided by their deviation, network by
+    network, and added (a deep ensemble, Lakshminarayanan et al., NeurIPS 2017). Training takes as many times as long."""
 
     @model_validator(mode="after")
     def _embedding_is_whole(self) -> "GRU4RecParameters":

@@ -1,6 +1,6 @@
 """Where the next item stands among all items, without a score leaving the device.
 
-Shapes: Q queries at a time, H units of the last layer, V items.
+Shapes: Q queries at a time, H units of the last layer, V items, W entries of a query.
 """
 
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from recsys.models.gru4rec_ensemble import LEAST_VARIANCE, Product
 from recsys.models.gru4rec_network import Masks, Network
 from recsys.models.scores import EXCLUDED, not_a_number
 from recsys.sessions.table import Positions, Sessions
@@ -22,7 +23,10 @@ _SCORES = 1 << 25
 def memory_of_ranking(settings: GRU4RecParameters, n_items: int) -> int:
     """About how many bytes ranking holds on its device: the tables, the scores, and what these are compared by and sorted into."""
     inputs = settings.input_width if settings.embedding != "shared" else 0
-    return 4 * n_items * (settings.layers[-1] + 1 + inputs) + 28 * max(_SCORES, n_items)
+    tables = settings.members * (settings.layers[-1] + 1 + inputs)
+    if settings.members > 1:
+        tables += settings.members * (settings.layers[-1] + 1)
+    return 4 * n_items * tables + 28 * max(_SCORES, n_items)
 
 
 def followed(network: Network, sessions: Sessions) -> torch.Tensor:
@@ -44,16 +48,18 @@ def followed(network: Network, sessions: Sessions) -> torch.Tensor:
 
 @torch.inference_mode()
 def rank_on_device(
-    network: Network, sessions: Sessions, positions: Positions, length: int = 0, exclude_clicked: bool = False
+    networks: list[Network], product: Product, sessions: Sessions, positions: Positions, length: int = 0, exclude_clicked: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rank every prediction of `sessions` against all items; see `recsys.models.interface.Model.rank_positions`.
 
     Parameters
     ----------
-    network
-        The learned arrays, on the device that ranks.
+    networks
+        The learned arrays of each member, on the device that ranks.
+    product
+        What scores items by their outputs.
     sessions
-        Sessions over the network's items.
+        Sessions over the networks' items.
     positions
         What is to be predicted of them.
     length
@@ -73,13 +79,13 @@ def rank_on_device(
     TrainingError
         If a score is NaN.
     """
-    table, bias = (network.stored[name][: network.spare] for name in ("item_table", "item_bias"))
-    device = table.device
+    device = networks[0].stored["dense"].device
+    on_device = _Product(networks, product, device)
     ranks = [torch.empty(0, dtype=torch.int64, device=device)]
     lists = [torch.empty(0, length, dtype=torch.int32, device=device)]
     broken = torch.zeros((), dtype=torch.bool, device=device)
-    for outputs, part in _parts(network, sessions, positions):
-        scores = torch.addmm(bias, outputs, table.T)  # [Q, V]
+    for outputs, part in _parts(networks, sessions, positions):
+        scores = on_device.scores(outputs)  # [Q, V]
         if exclude_clicked:
             scores[_clicked(sessions, positions, part, device)] = -torch.inf
         target = scores.gather(1, torch.from_numpy(positions.target[part]).to(device, torch.int64).unsqueeze(1))  # [Q, 1]
@@ -93,23 +99,46 @@ def rank_on_device(
     return torch.cat(ranks).cpu().numpy(), torch.cat(lists).cpu().numpy()
 
 
-def _parts(network: Network, sessions: Sessions, positions: Positions) -> Iterator[tuple[torch.Tensor, slice]]:
-    """The outputs [Q, H] behind the predictions, part by part, in order."""
-    together = max(_SCORES // network.spare, 1)
+class _Product:
+    """A product where its tables lie on the device; a single network's are its own."""
+
+    def __init__(self, networks: list[Network], product: Product, device: torch.device) -> None:
+        self._covariances = [torch.from_numpy(covariance).to(device) for covariance in product.covariances]
+        if len(networks) == 1:
+            self._table, self._bias = (networks[0].stored[name][: networks[0].spare] for name in ("item_table", "item_bias"))
+        else:
+            self._table, self._bias = (torch.from_numpy(array).to(device) for array in (product.table, product.bias))
+
+    def scores(self, outputs: list[torch.Tensor]) -> torch.Tensor:
+        """Scores [Q, V] of the networks' outputs, M times [Q, H]."""
+        queries = [self._standardised(*own) for own in zip(outputs, self._covariances, strict=True)] if self._covariances else outputs
+        return torch.addmm(self._bias, torch.cat(queries, 1), self._table.T)
+
+    @staticmethod
+    def _standardised(output: torch.Tensor, covariance: torch.Tensor) -> torch.Tensor:
+        extended = torch.nn.functional.pad(output, (0, 1), value=1.0)
+        variance = (extended @ covariance * extended).sum(1, keepdim=True)
+        return extended * variance.clamp_min(LEAST_VARIANCE).rsqrt()
+
+
+def _parts(networks: list[Network], sessions: Sessions, positions: Positions) -> Iterator[tuple[list[torch.Tensor], slice]]:
+    """The outputs, M times [Q, H], behind the predictions, part by part, in order."""
+    together = max(_SCORES // networks[0].spare, 1)
     first = 0
     while first < len(sessions):
         # Whole sessions, as many as fit; at least one.
         last = int(np.searchsorted(sessions.offsets, sessions.offsets[first] + _CLICKS, side="right")) - 1
         last = min(max(last, first + 1), len(sessions))
         begin, end = sessions.offsets[first], sessions.offsets[last]
-        outputs = followed(network, Sessions(sessions.items[begin:end], sessions.offsets[first : last + 1] - begin))
+        own = Sessions(sessions.items[begin:end], sessions.offsets[first : last + 1] - begin)
+        outputs = [followed(network, own) for network in networks]
         wanted = np.searchsorted(positions.session, [first, last])
         for start in range(wanted[0], wanted[1], together):
             part = slice(start, min(start + together, wanted[1]))
             clicks = positions.click[part]
-            before = torch.from_numpy(np.maximum(clicks - 1 - begin, 0)).to(outputs.device)
-            empty = torch.from_numpy(clicks == sessions.offsets[positions.session[part]]).to(outputs.device)  # scored from the zero state
-            yield outputs.index_select(0, before).masked_fill_(empty.unsqueeze(1), 0.0), part
+            before = torch.from_numpy(np.maximum(clicks - 1 - begin, 0)).to(outputs[0].device)
+            empty = torch.from_numpy(clicks == sessions.offsets[positions.session[part]]).to(before.device)  # scored from the zero state
+            yield [output.index_select(0, before).masked_fill_(empty.unsqueeze(1), 0.0) for output in outputs], part
         first = last
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from recsys.models.gru4rec_forward import Arrays
 from recsys.settings.gru4rec import GRU4RecParameters
-from recsys.training.hardware import threads
+from recsys.training.hardware import threads as process_threads
 from recsys.training.schedule import Schedule
 from rust_sessionizer import training
 
@@ -31,9 +31,13 @@ class NativeTrainer:
         Clicks of each item in training, at least 1.
     seed
         Of the samples and dropout masks.
+    threads
+        Of its arithmetic; None takes the process's.
     """
 
-    def __init__(self, arrays: Arrays, chosen: GRU4RecParameters, schedule: Schedule, counts: np.ndarray, seed: int) -> None:
+    def __init__(
+        self, arrays: Arrays, chosen: GRU4RecParameters, schedule: Schedule, counts: np.ndarray, seed: int, threads: int | None = None
+    ) -> None:
         self.steps_per_epoch = len(schedule)
         self.events_per_epoch = len(schedule.inputs)
         self._arrays = {name: _on_huge_pages(array) for name, array in arrays.items()}
@@ -49,8 +53,8 @@ class NativeTrainer:
             schedule.steps,
             counts,
             seed=seed % 2**64,
-            threads=threads(),
-            **chosen.model_dump(exclude={"average", "epochs"}),
+            threads=threads if threads is not None else process_threads(),
+            **chosen.model_dump(exclude={"average", "epochs", "members"}),
         )
 
     def begin_epoch(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from recsys.files import write_json
 from recsys.models.gru4rec import GRU4Rec
+from recsys.models.gru4rec_ensemble import together
 from recsys.models.gru4rec_forward import initial_arrays
 from recsys.models.interface import FitData, Model
 from recsys.models.item_to_item import ItemToItem
@@ -34,9 +35,9 @@ def random_gru4rec(layers: list[int], n_items: int = N_ITEMS, seed: int = 0, **p
     """A GRU4Rec with random weights and, unlike a fresh one, random biases: the gates' biases are where exports go wrong."""
     random = np.random.default_rng(seed)
     model = GRU4Rec(GRU4RecParameters(layers=layers, **parameters))
-    arrays = {name: random.normal(size=array.shape) for name, array in initial_arrays(n_items, model.parameters, seed).items()}
+    initial = together([initial_arrays(n_items, model.parameters, seed)] * model.parameters.members)
     model.n_items_ = n_items
-    model.set_arrays({name: array.astype(np.float32) for name, array in arrays.items()})
+    model.set_arrays({name: random.normal(size=array.shape).astype(np.float32) for name, array in initial.items()})
     return model
 
 

@@ -30,6 +30,13 @@ def test_the_graph_looks_inputs_up_as_the_model_does(layers: list[int], embeddin
     check_scorer(exported(model, True, tmp_path), model, True, longest=30)
 
 
+@pytest.mark.parametrize("embedding", [{}, {"embedding": "separate", "embedding_width": 5}, {"embedding": "none"}], ids=str)
+@pytest.mark.parametrize("layers", [[8], [6, 10]], ids=["one layer", "two layers"])
+def test_the_graph_of_an_ensemble_answers_as_the_model(layers: list[int], embedding: dict, tmp_path: Path) -> None:
+    model = random_gru4rec(layers, members=3, **embedding)
+    check_scorer(exported(model, True, tmp_path), model, True, longest=30)
+
+
 def test_the_reset_gate_is_applied_after_the_product(tmp_path: Path) -> None:
     graph = build_graph(random_gru4rec([6, 10]).arrays(), False).graph
     gates = [node for node in graph.node if node.op_type == "GRU"]

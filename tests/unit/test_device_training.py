@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from recsys.errors import TrainingError
 from recsys.models.gru4rec import GRU4Rec
+from recsys.models.gru4rec_ensemble import Product, together
 from recsys.models.gru4rec_forward import initial_arrays
 from recsys.models.gru4rec_network import Gradients, Masks, Network
 from recsys.models.scores import EXCLUDED
@@ -418,7 +419,9 @@ def test_graphs_train_as_the_cpu_does(changes: dict, fused: bool) -> None:
 def test_ranks_of_a_gpu_are_the_cpus(ranked: tuple) -> None:
     model, network, sessions = ranked
     on_gpu = Network(model.arrays_, model.parameters, np.ones(N_ITEMS), torch.device("cuda"))
-    for found, expected in zip(*(rank_on_device(each, sessions, sessions.targets(), 5) for each in (on_gpu, network)), strict=True):
+    product = Product.of([model.arrays_])
+    ranked = [rank_on_device([each], product, sessions, sessions.targets(), 5) for each in (on_gpu, network)]
+    for found, expected in zip(*ranked, strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
@@ -468,7 +471,7 @@ def test_ranks_on_the_device_are_the_models(ranked: tuple, exclude: bool, small:
         monkeypatch.setattr("recsys.training.device_ranking._CLICKS", 20)
         monkeypatch.setattr("recsys.training.device_ranking._SCORES", 4 * N_ITEMS)
     positions = sessions.targets()
-    ranks, lists = rank_on_device(network, sessions, positions, 12, exclude)
+    ranks, lists = rank_on_device([network], Product.of([model.arrays_]), sessions, positions, 12, exclude)
     expected, expected_lists = model.rank_positions(sessions, positions, 12, exclude)
     np.testing.assert_array_equal(ranks, expected)
     np.testing.assert_array_equal(lists, expected_lists)
@@ -476,10 +479,10 @@ def test_ranks_on_the_device_are_the_models(ranked: tuple, exclude: bool, small:
 
 
 def test_a_first_click_is_ranked_from_the_empty_session(ranked: tuple) -> None:
-    _, network, sessions = ranked
+    model, network, sessions = ranked
     clicks = sessions.offsets[:-1]
     positions = Positions(np.arange(len(sessions)), clicks, sessions.items[clicks])
-    ranks, _ = rank_on_device(network, sessions, positions)
+    ranks, _ = rank_on_device([network], Product.of([model.arrays_]), sessions, positions)
     np.testing.assert_array_equal(ranks, N_ITEMS)  # the bias decides, and all are 0
 
 
@@ -488,4 +491,18 @@ def test_scores_that_are_no_numbers_are_not_ranked(ranked: tuple) -> None:
     broken = model.arrays_ | {"item_bias": np.where(np.arange(N_ITEMS) == 4, np.nan, 0).astype(np.float32)}
     network = Network(broken, model.parameters, np.ones(N_ITEMS), CPU)
     with pytest.raises(TrainingError, match="NaN"):
-        rank_on_device(network, sessions, sessions.targets())
+        rank_on_device([network], Product.of([broken]), sessions, sessions.targets())
+
+
+def test_ranks_of_an_ensemble_on_the_device_are_the_models() -> None:
+    parameters = chosen(layers=[6, 8], members=3)
+    model = GRU4Rec(parameters)
+    model.n_items_ = N_ITEMS
+    members = [initial_arrays(N_ITEMS, parameters, seed) for seed in range(3)]
+    model.set_arrays(together(members))
+    networks = [Network(member, parameters, np.ones(N_ITEMS), CPU) for member in members]
+    sessions = random_sessions(25)
+    ranks, lists = rank_on_device(networks, Product.of(members), sessions, sessions.targets(), 12)
+    expected, expected_lists = model.rank_positions(sessions, sessions.targets(), 12)
+    np.testing.assert_array_equal(ranks, expected)
+    np.testing.assert_array_equal(lists, expected_lists)
