@@ -7,6 +7,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -113,9 +114,15 @@ def code_of(stage: str) -> tuple[str, ...]:
     return (*stage_modules(stage, tuple(FAMILIES) if by_name else ()), *(SERVED_CODE if stage in SERVING_STAGES else ()))
 
 
+@cache
+def owners_of_modules() -> dict[str, list[str]]:
+    """Distributions by the module they install; all of them are read for it, which takes a while."""
+    return dict(packages_distributions())
+
+
 def distributions(stage: str) -> list[str]:
     """The third-party distributions that a stage's code imports, whatever family it meets."""
-    by_module = packages_distributions()
+    by_module = owners_of_modules()
     names: set[str] = set()
     for module in third_party(*code_of(stage)) - set(sys.stdlib_module_names) - {EXTENSION} - BROUGHT_ALONG:
         owners = sorted({owner.lower().replace("_", "-") for owner in by_module.get(module, [module])})
