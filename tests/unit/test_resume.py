@@ -1,19 +1,18 @@
 """A fit that is killed again and again, at moments nobody chose, ends with the weights of one that was left alone."""
 
-import subprocess
-import sys
+import multiprocessing
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-ROOT = Path(__file__).resolve().parents[2]
+# Fits are forked off a process that has imported what takes seconds; it has no thread yet.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["torch", "recsys.models.gru4rec"])
 FIT = """
-import sys
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 from safetensors.numpy import save_file
@@ -24,13 +23,12 @@ from recsys.sessions.table import Sessions
 from recsys.settings.gru4rec import GRU4RecParameters
 from recsys.training.hardware import use_threads
 
-folder, step = Path(sys.argv[1]), sys.argv[2]
 use_threads(1)
 random = np.random.default_rng(0)
 train = Sessions.from_lists([random.integers(0, 300, 2 + session % 6) for session in range(4000)])
 items = pl.DataFrame({"index": range(300)})
 chosen = GRU4RecParameters(
-    layers=[24, 32], batch_size=8, n_sample=64, epochs=int(sys.argv[3]), momentum=0.3, average=0.5,
+    layers=[24, 32], batch_size=8, n_sample=64, epochs=epochs, momentum=0.3, average=0.5,
     dropout_embedding=0.2, dropout_hidden=0.1, loss="bpr-max",
 )
 context = FitContext(device="cpu", step=step, resume_folder=folder / "resume", checkpoint_every=0.0)
@@ -40,8 +38,10 @@ save_file(model.arrays(), folder / "weights.safetensors")
 """
 
 
-def started(folder: Path, step: str, epochs: int) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", FIT, str(folder), step, str(epochs)], cwd=ROOT)
+def started(folder: Path, step: str, epochs: int) -> BaseProcess:
+    process = PROCESSES.Process(target=exec, args=(FIT, {"folder": folder, "step": step, "epochs": epochs}))
+    process.start()
+    return process
 
 
 @pytest.mark.parametrize(("step", "epochs"), [("native", 6), ("torch", 2)])
@@ -57,15 +57,16 @@ def test_killed_fits_end_with_the_same_weights(step: str, epochs: int, tmp_path:
         process = started(killed, step, epochs)
         stamp = kept.stat().st_mtime_ns if kept.exists() else 0
         # Some way beyond the first resume point that this attempt leaves.
-        while process.poll() is None and (not kept.exists() or kept.stat().st_mtime_ns == stamp):
+        while process.is_alive() and (not kept.exists() or kept.stat().st_mtime_ns == stamp):
             time.sleep(0.005)
         time.sleep(float(random.uniform(0, 0.15)))
-        kills += process.poll() is None
+        kills += process.is_alive()
         process.kill()
-        process.wait()
+        process.join()
     last = started(killed, step, epochs)
-    assert last.wait() == 0
-    assert undisturbed.wait() == 0
+    for process in (last, undisturbed):
+        process.join()
+        assert process.exitcode == 0
     assert kills >= 2
     expected, found = load_file(whole / "weights.safetensors"), load_file(killed / "weights.safetensors")
     assert expected.keys() == found.keys()

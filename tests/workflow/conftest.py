@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,7 +65,7 @@ def checkout(tmp_path_factory) -> Path:
     """What the workflow needs of the checkout, to be edited at will."""
     copy = tmp_path_factory.mktemp("checkout")
     for name in ("recsys", "rules", "schemas", "profiles", "envs", "report", "rust_sessionizer"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("target", "__pycache__"))
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("target"))
     for name in ("Snakefile", "workflow_config.yaml", "README.md"):
         shutil.copy(ROOT / name, copy / name)
     return copy
@@ -72,8 +73,14 @@ def checkout(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(checkout, tmp_path_factory) -> Workflow:
-    """The tiny shop after an undisturbed run."""
-    workflow = Workflow(checkout, tmp_path_factory.mktemp("undisturbed"))
-    configure(workflow.folder, TINY)
-    workflow.run("--cores", "2")
-    return workflow
+    """The tiny shop after an undisturbed run; of several workers, the first that needs it runs it, and each has a copy of its own."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    undisturbed, whole = shared / "undisturbed", shared / "undisturbed.whole"
+    with FileLock(shared / "undisturbed.lock"):
+        if not whole.exists():
+            configure(undisturbed, TINY)
+            Workflow(checkout, undisturbed).run("--cores", "2")
+            whole.touch()
+    shutil.copytree(undisturbed, own / "finished")
+    return Workflow(checkout, own / "finished")

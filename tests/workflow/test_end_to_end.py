@@ -114,11 +114,6 @@ def test_the_resources_are_those_of_every_rule(finished):
     assert float(rows["train_run"]["seconds"]) > 0
 
 
-def test_a_second_run_does_nothing(finished):
-    done = finished.run("-n")
-    assert "Nothing to be done" in done.stdout + done.stderr
-
-
 def rules_to_run(workflow: Workflow) -> set[str]:
     done = workflow.run("-n", "--quiet", "host")
     return {line.split()[0] for line in done.stdout.splitlines() if len(line.split()) == 2 and line.split()[1].isdigit()} - {"total"}
@@ -136,11 +131,19 @@ def edited(path: Path, text: str):
     return restore
 
 
+def test_a_second_run_does_nothing_even_after_an_edit_of_a_page_or_a_comment(finished):
+    restored = [edited(finished.checkout / "README.md", "\nMore.\n"), edited(finished.checkout / "recsys/models/gru4rec.py", "\n# more\n")]
+    try:
+        done = finished.run("-n")
+    finally:
+        for restore in restored:
+            restore()
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     ("file", "text", "reruns", "spares"),
     [
-        ("README.md", "\nMore.\n", set(), {"ingest_part", "sessionize_events", "train_run", "package_champion"}),
-        ("recsys/models/gru4rec.py", "\n# only a comment\n", set(), {"train_run"}),
         (
             "recsys/models/gru4rec.py",
             "\nADDED = 1\n",
@@ -165,8 +168,6 @@ def test_an_edit_reruns_what_it_changes(finished, file, text, reruns, spares):
         restore()
     assert reruns <= planned
     assert not spares & planned
-    if not reruns:
-        assert not planned
 
 
 def test_an_edit_of_a_baseline_spares_the_learned_runs(finished):
@@ -234,7 +235,7 @@ def test_killed_stage_and_killed_workflow_end_where_the_undisturbed_run_does(fin
     assert remove_stale_locks(workflow.folder)
     assert not remove_stale_locks(workflow.folder)
 
-    workflow.run("--cores", "2")
+    workflow.run("--cores", "2", *(f"results/{name}" for name in SAME_EVERY_TIME))
     different = [name for name in SAME_EVERY_TIME if workflow.results(name).read_bytes() != finished.results(name).read_bytes()]
     assert different == []
 
@@ -247,11 +248,3 @@ def test_a_lock_of_another_machine_is_left_alone(tmp_path):
     with pytest.raises(BusyError, match="another-machine"):
         remove_stale_locks(tmp_path)
     assert (locks / "0.input.lock").exists()
-
-
-def test_the_report_holds_the_tables(finished):
-    report = finished.folder / "report.html"
-    finished.run("--report", str(report))
-    text = report.read_text()
-    assert "leaderboard" in text
-    assert "test metrics" in text

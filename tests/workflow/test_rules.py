@@ -175,12 +175,3 @@ def test_a_stages_closure_is_what_it_uses(stage, module, inside):
 def test_a_run_depends_on_its_own_family_only():
     assert code_digest("train", ("gru4rec",)) != code_digest("train", ("popularity",))
     assert "recsys.models.gru4rec" not in closure(*stage_modules("train", ("popularity",)))
-
-
-def test_a_broken_configuration_is_told_in_one_sentence(tmp_path):
-    broken = tmp_path / "broken.yaml"
-    broken.write_text("runs:\n  popularity: {model: popularity}\nsplitt: {test: 7d}\n")
-    done = snakemake("-n", "--configfile", str(broken))
-    assert done.returncode != 0
-    assert "splitt: there is no such key; did you mean 'split'?" in done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
