@@ -19,6 +19,8 @@ RESULTS = $(if $(DIRECTORY),$(DIRECTORY)/)results
 
 export MLFLOW_DISABLE_TELEMETRY := true
 export UV_NO_PROGRESS := 1
+# Every stage starts an interpreter, twice as fast from kept bytecode, which container images often forbid to keep.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test lint bench bench-train serve report clean setup check lock envs docs
 
@@ -56,7 +58,7 @@ run: setup ## the whole pipeline, then a summary
 
 test: setup ## every test: Rust, then Python, workflow and server
 	cargo test --quiet --manifest-path rust_sessionizer/Cargo.toml
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
 
 lint: setup ## formatters, linters, types, the workflow's own lint
 	$(BIN)/ruff check recsys tests benchmarks tools
