@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::input::{Items, Queries};
 
 /// The fewest and the most queries of a block. The items are packed anew for each, which many queries are to share.
-const FEWEST: usize = 256;
-const MOST: usize = 2048;
+const FEWEST: usize = 1024;
+const MOST: usize = 8192;
 /// The rank of a target that may not be recommended.
 pub const EXCLUDED: i64 = i32::MAX as i64;
 
