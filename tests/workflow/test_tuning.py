@@ -14,11 +14,10 @@ import yaml
 
 from recsys.processes import OWNER
 from recsys.workflow_lock import living_processes, remove_stale_locks
-from tests.chromium import chromium
 
 from .conftest import ROOT, TINY, Workflow, configure
 from .test_end_to_end import stage, wait_for
-from .test_report import content, faults
+from .test_report import content, faults, in_a_browser
 
 SPACE = {"learning_rate": {"low": 0.02, "high": 0.3, "log": True}, "layers": {"choices": [[8], [16], [8, 8]]}}
 SEARCH = TINY | {"tune": {"trials": 4, "random_trials": 2, "warmup_trials": 2, "space": SPACE}}
@@ -35,8 +34,12 @@ def copy_of(finished: Workflow, folder: Path, configuration: dict) -> Workflow:
 
 def planned(workflow: Workflow, *arguments: str) -> dict[str, int]:
     """Jobs by rule that would run."""
-    done = workflow.run("-n", *arguments, "--quiet", "host")
-    table = done.stdout.rpartition("Job stats:")[2]
+    return jobs(workflow.run("-n", *arguments, "--quiet", "host").stdout)
+
+
+def jobs(printed: str) -> dict[str, int]:
+    """Jobs by rule in what a dry run printed."""
+    table = printed.rpartition("Job stats:")[2].partition("\n\n")[0]
     return {name: int(count) for name, count in re.findall(r"(?m)^(\w+) +(\d+)$", table) if name != "total"}
 
 
@@ -61,21 +64,16 @@ def searched(finished, tmp_path_factory) -> Workflow:
 def test_a_search_runs_its_trials_on_the_select_window_and_nothing_else(finished, tmp_path):
     workflow = Workflow(finished.checkout, tmp_path / "fresh")
     configure(workflow.folder, SEARCH | {"runs": TUNED})
-    jobs = planned(workflow, "tune")
-    assert (jobs["run_trial"], jobs["tune"]) == (4, 1)
-    assert set(jobs) == {"download_log", "ingest_part", "check_log", "sessionize_events", "encode_select", "run_trial", "tune"}
     done = workflow.run("-n", "tune")
+    counted = jobs(done.stdout)
+    assert (counted["run_trial"], counted["tune"]) == (4, 1)
+    assert set(counted) == {"download_log", "ingest_part", "check_log", "sessionize_events", "encode_select", "run_trial", "tune"}
     read = {path for line in re.findall(r"(?m)^    input: (.*)$", done.stdout + done.stderr) for path in line.split(", ")}
     assert "results/fit/select/valid.parquet" in read
     assert [path for path in read if "final" in path or "test" in path] == []
 
 
-def test_the_pipeline_does_not_search(finished, searched):
-    configure(searched.folder, SEARCH | {"runs": TUNED})
-    try:
-        assert not {"run_trial", "tune"} & set(planned(searched))
-    finally:
-        configure(searched.folder, SEARCH)
+def test_the_pipeline_does_not_search(finished):
     assert not {"run_trial", "tune"} & set(planned(finished, "--forceall"))
 
 
@@ -128,7 +126,7 @@ def test_a_killed_search_ends_where_the_undisturbed_one_does(finished, searched,
     assert workflow.results("tune/best.yaml").read_bytes() == searched.results("tune/best.yaml").read_bytes()
 
 
-def test_a_run_takes_up_what_was_found(searched):
+def test_a_run_takes_up_what_was_found_without_another_search(searched):
     configure(searched.folder, SEARCH | {"runs": TUNED})
     try:
         done = searched.run("-n", "--printshellcmds")
@@ -136,7 +134,9 @@ def test_a_run_takes_up_what_was_found(searched):
         (given,) = [one["run"]["parameters"] for one in told if one["run"]["name"] == "tuned"]
         found = yaml.safe_load(searched.results("tune/best.yaml").read_text())["parameters"]
         assert given == found | {"epochs": 1}
-        assert planned(searched)["train_run"] == 1
+        counted = jobs(done.stdout)
+        assert counted["train_run"] == 1
+        assert not {"run_trial", "tune"} & set(counted)
     finally:
         configure(searched.folder, SEARCH)
 
@@ -165,7 +165,7 @@ def test_the_figures_are_in_the_report_of_a_searched_shop(report):
     assert {"Tuning", "Results"} <= set(content(report, "categories"))
 
 
-@pytest.mark.skipif(chromium() is None, reason="Chromium is not installed (Debian: apt-get install chromium)")
+@in_a_browser
 def test_the_report_of_a_searched_shop_has_no_fault_in_a_browser(report):
     assert faults(report) == []
 
