@@ -21,7 +21,7 @@ HOUR = 3_600_000
 RUNS = {"item-to-item": {"model": "item_to_item"}, "popularity": {"model": "popularity"}}
 Event = tuple[int, int, str, int]
 SUMMARY = "results/sessions/summary.json"
-REGISTERED = "results/champion/registered.json"
+SMOKE = "results/champion/smoke.json"
 
 
 def made_up_log(visitors: int = 60, items: int = 30) -> list[Event]:
@@ -163,7 +163,7 @@ def test_retailrocket_goes_from_kaggle_to_a_package(shop, tmp_path):
         f"            archive.write(pathlib.Path({str(files)!r}, file_name), file_name)\n"
         "api = Api()\n"
     )
-    workflow.run("--cores", "2", REGISTERED)
+    workflow.run("--cores", "2", SMOKE)
     raw = workflow.results("raw/retailrocket")
     assert (raw / "events.csv").read_bytes() == (files / "events.csv").read_bytes()
     assert "CC BY-NC-SA 4.0" in workflow.results("logs/download/retailrocket/events.csv.log").read_text()
@@ -174,7 +174,7 @@ def test_retailrocket_goes_from_kaggle_to_a_package(shop, tmp_path):
     assert workflow.results("champion/smoke.json").is_file()
 
     before = state(raw)
-    again = workflow.run("-n", "--cores", "2", REGISTERED)
+    again = workflow.run("-n", "--cores", "2", SMOKE)
     assert "Nothing to be done" in again.stdout + again.stderr
     assert state(raw) == before
 
