@@ -46,13 +46,8 @@ from recsys.training.optimizer import Adagrad  # noqa: E402
 from rust_sessionizer.ranking import rank  # noqa: E402
 
 DEMO = ROOT / "workflow_config.yaml"
-LOGS: dict[str, list[str]] = {
-    "rsc15_100k": [],
-    "retailrocket_sequences": [],
-    "demo": ["--configfile", str(DEMO)],
-    "demo_with_repeats": ["--configfile", str(DEMO), "--config", "sessions={gap: 30m, drop_repeats: false}"],
-}
-"""The logs, and what their fit windows are made with. Where repeats are dropped, hardly a cart or a purchase is left of the demo shop's."""
+LOGS = ("rsc15_100k", "retailrocket_sequences", "demo", "demo_with_repeats")
+"""The logs. Where repeats are dropped, hardly a cart or a purchase is left of the demo shop's."""
 QUICKER = {"rsc15_100k": {"n_sample": 512}, "retailrocket_sequences": {"n_sample": 512, "epochs": 5}}
 """What is less than published, so that a run takes minutes."""
 TIMES_MADE_UP = ("retailrocket_sequences",)
@@ -314,12 +309,24 @@ def parameters_of(data: str) -> dict[str, Any]:
     return configuration["models"]["gru4rec"] | configuration["runs"]["gru4rec-bpr"]["parameters"]
 
 
+def select_window(data: str, folder: Path) -> Path:
+    """The select window of a log."""
+    if not data.startswith("demo"):
+        return window(data, folder).parent / "select"
+    configuration = yaml.safe_load(DEMO.read_text())
+    configuration["sessions"]["drop_repeats"] = data == "demo"
+    path = folder.resolve() / f"{data}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, configuration)
+    return window(data, folder, "--configfile", str(path)).parent / "select"
+
+
 def run(name: str, data: str, seed: int, folder: Path, threads: int) -> dict[str, Any]:
     """Train a variant with a seed; what was done before is read."""
     done = folder / data / "whole_sessions" / f"{name.replace(' ', '_')}.seed{seed}.json"
     if done.is_file():
         return json.loads(done.read_text())
-    select = window(data, folder / "windows", *LOGS[data]).parent / "select"
+    select = select_window(data, folder / "windows")
     columns = ("items", "times", "events")
     train, valid = (Sessions.from_parquet(select / f"{part}.parquet", columns) for part in ("train", "valid"))
     n_items = pl.scan_parquet(select / "items.parquet").select(pl.len()).collect().item()
