@@ -2,7 +2,7 @@
 
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from recsys.settings.base import Section
 from recsys.settings.tuning import Dimension
@@ -31,7 +31,11 @@ def encoded(value: Any, dimension: Dimension) -> Any:
 def takes_whole_numbers(kind: type[Section], name: str) -> bool:
     """Whether a parameter of a family is a whole number, or a list of them."""
     annotation = kind.model_fields[name].annotation
-    return annotation is int or (get_origin(annotation) is list and get_args(annotation) == (int,))
+    if get_origin(annotation) is list:
+        (annotation,) = get_args(annotation)
+    if get_origin(annotation) is Annotated:  # with bounds of its own
+        annotation = get_args(annotation)[0]
+    return annotation is int
 
 
 def _drawn(trial: "optuna.trial.BaseTrial", name: str, dimension: Dimension) -> Any:

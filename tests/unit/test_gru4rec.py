@@ -603,8 +603,8 @@ def test_native_fit_ends_with_the_reference_weights_after_two_epochs(loss: dict,
     monkeypatch.setattr(loop, "BLOCK", 3)  # an epoch is more than one block
     trainers = []
 
-    def recorded(*arguments: object) -> NativeTrainer:
-        trainers.append(NativeTrainer(*arguments))
+    def recorded(*arguments: object, **named: object) -> NativeTrainer:
+        trainers.append(NativeTrainer(*arguments, **named))
         return trainers[-1]
 
     monkeypatch.setattr(gru4rec, "NativeTrainer", recorded)
