@@ -194,6 +194,7 @@ def build_graph(arrays: Arrays, exclude_session_items: bool) -> onnx.ModelProto:
         helper.make_node("Min", ["k", "n_items"], ["listed"]),  # [1]
         helper.make_node("TopK", [ranked, "listed"], ["scores", "indices"], axis=1, largest=1, sorted=1),  # [B, k] each
     ]
+    used = {name for node in nodes for name in node.input}
     graph = helper.make_graph(
         nodes,
         "session",
@@ -206,7 +207,7 @@ def build_graph(arrays: Arrays, exclude_session_items: bool) -> onnx.ModelProto:
             helper.make_tensor_value_info("indices", TensorProto.INT64, ["batch", "listed"]),
             helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", "listed"]),
         ],
-        initializer=[numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items()],
+        initializer=[numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items() if name in used],
     )
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="session-recommender"

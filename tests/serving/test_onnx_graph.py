@@ -63,6 +63,13 @@ def test_the_check_finds_the_faults_it_is_there_for(fault: str, tmp_path: Path) 
         check_scorer(OnnxScorer(tmp_path / "session.onnx"), model, False, longest=10)
 
 
+@pytest.mark.parametrize("members", [1, 2])
+def test_the_graph_holds_nothing_that_it_does_not_use(members: int) -> None:
+    graph = build_graph(random_gru4rec([8], members=members).arrays(), False).graph
+    used = {name for node in graph.node for name in node.input}
+    assert {array.name for array in graph.initializer} <= used
+
+
 def test_padding_excludes_no_item(tmp_path: Path) -> None:
     scorer = exported(random_gru4rec([8]), True, tmp_path)
     indices, scores = scorer.top([[5], [7, 8, 9]], 60)
