@@ -299,7 +299,8 @@ def main() -> None:
             found[case.name].append(result)
             metrics = ", ".join(f"{metric} {result['metrics'][metric]:.4f}" for metric in METRICS)
             print(f"{case.name}, seed {seed}: {metrics} ({result['training_seconds']:.0f} s)", flush=True)
-    text = page(found, authors, f"python benchmarks/conformance.py --seeds {' '.join(map(str, given.seeds))} --write")
+    checkout = " --authors CHECKOUT" if given.authors else ""
+    text = page(found, authors, f"python benchmarks/conformance.py --seeds {' '.join(map(str, given.seeds))}{checkout} --write")
     print(text)
     if given.write:
         (ROOT / "docs" / "conformance.md").write_text(text)
