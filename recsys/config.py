@@ -15,6 +15,7 @@ from recsys.errors import ConfigurationError
 from recsys.events.sources.registry import Source
 from recsys.settings.base import Name, Section
 from recsys.settings.baselines import ItemToItemParameters, PopularityParameters
+from recsys.settings.blend import BlendParameters, Member, RerankerParameters
 from recsys.settings.checks import Checks
 from recsys.settings.gru4rec import GRU4RecParameters
 from recsys.settings.raw_files import SourceFile
@@ -30,8 +31,12 @@ PARAMETERS: dict[str, type[Section]] = {
     "gru4rec": GRU4RecParameters,
     "popularity": PopularityParameters,
     "item_to_item": ItemToItemParameters,
+    "blend": BlendParameters,
+    "reranker": RerankerParameters,
 }
-SEEDED_FAMILIES = frozenset({"gru4rec"})
+COMBINED_FAMILIES = frozenset({"blend", "reranker"})
+"""Models over models: their runs name other runs as members."""
+SEEDED_FAMILIES = frozenset({"gru4rec"}) | COMBINED_FAMILIES
 BASELINE_FAMILIES = frozenset({"popularity", "item_to_item"})
 
 
@@ -44,19 +49,32 @@ class FamilyParameters(Section):
     """The most clicked items."""
     item_to_item: ItemToItemParameters = ItemToItemParameters()
     """Items clicked after the session's last ones."""
+    blend: BlendParameters = BlendParameters()
+    """Several runs as one."""
+    reranker: RerankerParameters = RerankerParameters()
+    """A blend whose order is corrected by boosted trees."""
+
+    @model_validator(mode="after")
+    def _members_stand_with_runs(self) -> "FamilyParameters":
+        for family in sorted(COMBINED_FAMILIES):
+            if getattr(self, family).members:
+                raise ValueError(f"{family}.members is filled in by the workflow; name the members of a run under runs.NAME.members")
+        return self
 
 
 class RunSettings(Section):
     """A named run: a family, what it changes of the family's parameters, and its seeds."""
 
     model: str
-    """The family: gru4rec, popularity or item_to_item."""
+    """The family: gru4rec, popularity, item_to_item, or blend and reranker, which combine other runs."""
+    members: list[Name] = []
+    """Of a blend or reranker: the runs that it combines, two at least."""
     parameters: dict[str, Any] = {}
     """Parameters that differ from the family's under `models`, and from those that `tuned` names."""
     tuned: str | None = None
     """A file with the parameters that a search found, such as `results/tune/best.yaml`, which `snakemake tune` writes."""
     seeds: list[int] = Field(default=[1], min_length=1)
-    """One run a seed; not used by families that only count."""
+    """One run a seed; not used by families that only count. A blend's members are those of the same seed."""
 
     @field_validator("model")
     @classmethod
@@ -83,6 +101,8 @@ class Run:
     ----------
     tuned
         The file with the parameters of a search, where it is not there yet.
+    members
+        The runs that it combines.
     """
 
     id: str
@@ -91,6 +111,12 @@ class Run:
     seed: int
     parameters: Section
     tuned: str | None = None
+    members: "tuple[Run, ...]" = ()
+
+    @property
+    def as_member(self) -> Member:
+        """What a run that combines it is told of it."""
+        return Member(name=self.name, run=self.id, model=self.model, seed=self.seed, parameters=self.parameters.model_dump(mode="json"))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -158,6 +184,32 @@ class Configuration(Section):
         return self
 
     @model_validator(mode="after")
+    def _members_are_sound(self) -> "Configuration":
+        for name, run in self.runs.items():
+            if run.model not in COMBINED_FAMILIES:
+                if run.members:
+                    raise ValueError(f"runs.{name}.members: a {run.model} has no members; only a {' or a '.join(sorted(COMBINED_FAMILIES))} has")
+                continue
+            if "members" in run.parameters:
+                raise ValueError(f"runs.{name}.parameters.members: write the members' names one level up, under runs.{name}.members")
+            if len(run.members) < 2 or len(set(run.members)) < len(run.members):
+                raise ValueError(f"runs.{name}.members: a {run.model} combines two runs or more, each once, not {run.members}")
+            for member in run.members:
+                self._check_member(name, run, member)
+        return self
+
+    def _check_member(self, name: str, run: RunSettings, member: str) -> None:
+        where = f"runs.{name}.members"
+        if member not in self.runs:
+            raise ValueError(f"{where}: there is no run {member!r}; the runs are {', '.join(self.runs)}")
+        its = self.runs[member]
+        if its.model in COMBINED_FAMILIES:
+            raise ValueError(f"{where}: {member} is itself a {its.model}; name its members instead")
+        missing = sorted(set(run.seeds) - set(its.seeds)) if its.model in SEEDED_FAMILIES else []
+        if missing:
+            raise ValueError(f"{where}: {member} has no run with seed {missing[0]}; add it to runs.{member}.seeds, or leave it out of runs.{name}.seeds")
+
+    @model_validator(mode="after")
     def _search_is_sound(self) -> "Configuration":
         _ = self.search
         return self
@@ -183,21 +235,31 @@ class Configuration(Section):
     def search(self) -> TuneSettings:
         """The search, with its whole space and every fixed parameter."""
         family = self.tune.model
-        if family not in PARAMETERS:
-            raise ValueError(f"tune.model: there is no model family {family!r}; the families are {', '.join(PARAMETERS)}")
+        searched = [one for one in PARAMETERS if one not in COMBINED_FAMILIES]
+        if family not in searched:
+            raise ValueError(f"tune.model: there is no model family {family!r} to search; the families are {', '.join(searched)}")
         return declared(self.tune, PARAMETERS[family], getattr(self.models, family))
 
     @cached_property
     def grid(self) -> dict[str, Run]:
         """Every run by its id: the run's name, with the seed where the family has one."""
-        grid = {}
-        for name, run in self.runs.items():
+        grid: dict[str, Run] = {}
+        # Members before those that combine them.
+        for name, run in sorted(self.runs.items(), key=lambda named: named[1].model in COMBINED_FAMILIES):
             seeds = run.seeds if run.model in SEEDED_FAMILIES else [0]
             for seed in seeds:
-                identity = f"{name}.seed{seed}" if run.model in SEEDED_FAMILIES else name
+                identity = self._identity(name, seed)
                 awaited = run.tuned if run.tuned is not None and not Path(run.tuned).exists() else None
-                grid[identity] = Run(identity, name, run.model, seed, self._parameters(name, run), awaited)
+                members = tuple(grid[self._identity(member, seed)] for member in run.members)
+                parameters = self._parameters(name, run)
+                if members:
+                    parameters = parameters.model_copy(update={"members": [member.as_member for member in members]})
+                    awaited = next((member.tuned for member in members if member.tuned), None)
+                grid[identity] = Run(identity, name, run.model, seed, parameters, awaited, members)
         return grid
+
+    def _identity(self, name: str, seed: int) -> str:
+        return f"{name}.seed{seed}" if self.runs[name].model in SEEDED_FAMILIES else name
 
     @cached_property
     def baselines(self) -> list[str]:

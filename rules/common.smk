@@ -68,6 +68,7 @@ SECTIONS = CONFIGURATION.model_dump(mode="json")
 SEARCH = CONFIGURATION.search.model_dump(mode="json", exclude={"trials"})
 FETCHING = json.dumps(SECTIONS["source"], sort_keys=True)
 FAMILIES = tuple(sorted({run.model for run in RUNS.values()}))
+COMBINED_RUNS = [name for name, run in RUNS.items() if run.members]
 BASELINE_FAMILIES = {
     name: CONFIGURATION.runs[name].model for name in CONFIGURATION.baselines
 }
@@ -166,8 +167,21 @@ def tuned_parameters(wildcards):
 
 
 def run_code(stage):
-    """A function of the wildcards: the digest of a stage's code with the run's family."""
-    return lambda wildcards: code_digest(stage, (RUNS[wildcards.run].model,))
+    """A function of the wildcards: the digest of a stage's code with the families of the run and of its members."""
+
+    def digest(wildcards):
+        run = RUNS[wildcards.run]
+        families = {run.model, *(member.model for member in run.members)}
+        return code_digest(stage, tuple(sorted(families)))
+
+    return digest
+
+
+def member_models(wildcards):
+    """The model folders of the runs that a run combines."""
+    return [
+        f"results/runs/{member.id}/model" for member in RUNS[wildcards.run].members
+    ]
 
 
 def baseline_settings(wildcards):

@@ -7,6 +7,7 @@ Needs the choice and the final window; gives the champion's model and the baseli
 rule refit_champion:
     input:
         choice="results/champion/choice.json",
+        learned=collect("results/runs/{run}/model", run=COMBINED_RUNS),
         vocabulary="results/fit/final/items.parquet",
         train="results/fit/final/train.parquet",
     output:
@@ -23,10 +24,11 @@ rule refit_champion:
     threads: 2
     params:
         work="results/work/refit",
+        runs="results/runs",
         settings=settings(training=SECTIONS["training"]),
         code=code_digest("refit", FAMILIES),
     shell:
-        "recsys refit {input.train:q} --choice {input.choice:q} --items {input.vocabulary:q} --params {output.params:q}"
+        "recsys refit {input.train:q} --choice {input.choice:q} --runs {params.runs:q} --items {input.vocabulary:q} --params {output.params:q}"
         " --model {output.model:q} --history {output.history:q} --work {params.work:q} --code {params.code:q}"
         " --threads {threads} --settings {params.settings:q} 2> >(tee {log:q} >&2)"
 

@@ -1,6 +1,7 @@
 """The grid.
 
-Needs the select window; gives a folder a run: its parameters, model and history. Runs train in parallel and share the cores.
+Needs the select window; gives a folder a run: its parameters, model and history. Runs train in parallel and share the cores. A run that
+combines others waits for them.
 """
 
 
@@ -10,6 +11,7 @@ rule train_run:
         train="results/fit/select/train.parquet",
         valid="results/fit/select/valid.parquet",
         tuned=tuned_parameters,
+        members=member_models,
     output:
         params="results/runs/{run}/params.json",
         model=directory("results/runs/{run}/model"),
@@ -24,9 +26,10 @@ rule train_run:
     threads: 1
     params:
         work="results/work/train",
+        members=options("--member", "members"),
         settings=run_settings,
         code=run_code("train"),
     shell:
         "recsys train {input.train:q} --items {input.vocabulary:q} --valid {input.valid:q} --params {output.params:q}"
         " --model {output.model:q} --history {output.history:q} --work {params.work:q} --code {params.code:q}"
-        " --threads {threads} --settings {params.settings:q} 2> >(tee {log:q} >&2)"
+        " --threads {threads} {params.members} --settings {params.settings:q} 2> >(tee {log:q} >&2)"

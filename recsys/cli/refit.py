@@ -14,6 +14,7 @@ def refit(
     params: Annotated[Path, typer.Option(help="Description of the fit to write.")],
     work: Annotated[Path, typer.Option(help="Folder of the resume points.")],
     choice: Annotated[Path | None, typer.Option(help="Which run was chosen; without it, the run of the settings.")] = None,
+    runs: Annotated[Path | None, typer.Option(help="Folder of the grid's runs, where a blend that was chosen learned its weights.")] = None,
     settings: Annotated[str, typer.Option(help='JSON: {"training": …, "run": …}.')] = "{}",
     code: Annotated[str, typer.Option(help="Digest of the code, part of the resume point's name.")] = "",
     threads: Annotated[int, typer.Option(help="Processor threads.")] = 1,
@@ -30,7 +31,9 @@ def refit(
 
     use_threads(threads)
     given = parse_settings(settings)
-    run = required(given, "run") if choice is None else read_json(existing(choice))["refit"]
+    chosen = {} if choice is None else read_json(existing(choice))
+    run = chosen["refit"] if chosen else required(given, "run")
+    learned = existing(runs / chosen["learned"] / "model") if chosen.get("learned") and runs is not None else None
     paths = {"items": existing(items), "train": existing(sessions)}
     outputs = {"model": model, "history": history, "params": params}
-    train_run(run, paths, outputs, section(given, "training", TrainingSettings), work, code, device)
+    train_run(run, paths, outputs, section(given, "training", TrainingSettings), work, code, device, learned=learned)

@@ -15,6 +15,7 @@ def train(
     history: Annotated[Path, typer.Option(help="History to write, a row an epoch.")],
     work: Annotated[Path, typer.Option(help="Folder of the resume points.")],
     settings: Annotated[str, typer.Option(help='JSON: {"run": …, "training": …, "exclude_session_items": …}.')],
+    member: Annotated[list[Path] | None, typer.Option(help="Of a blend or reranker: a member's model folder.")] = None,
     code: Annotated[str, typer.Option(help="Digest of the code, part of the resume point's name.")] = "",
     threads: Annotated[int, typer.Option(help="Processor threads.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
@@ -25,7 +26,7 @@ def train(
     from recsys.settings.reading import parse_settings, required, section
     from recsys.settings.training import TrainingSettings
     from recsys.training.hardware import use_threads
-    from recsys.training.run import train_run
+    from recsys.training.run import member_folders, train_run
 
     use_threads(threads)
     given = parse_settings(settings)
@@ -33,4 +34,5 @@ def train(
     training = section(given, "training", TrainingSettings)
     run, exclude = required(given, "run"), given.get("exclude_session_items", False)
     outputs = {"model": model, "history": history, "params": params}
-    train_run(run, paths, outputs, training, work, code, device, exclude)
+    members = member_folders(run, [existing(folder) for folder in member or []])
+    train_run(run, paths, outputs, training, work, code, device, exclude, members=members)

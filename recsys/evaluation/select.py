@@ -60,6 +60,8 @@ def select_run(folders: list[Path], settings: EvaluationSettings, training: Trai
     epochs = [_kept_epoch(folder / "history.parquet", training) for folder in own]
     chosen_epochs = round(float(np.median([epoch for epoch in epochs if epoch]))) if any(epochs) else None
     parameters = params["parameters"] | ({"epochs": chosen_epochs} if chosen_epochs else {})
+    if parameters.get("members"):
+        parameters["members"] = [_with_kept_epoch(member, folders, training) for member in parameters["members"]]
     refit = {"run": winner, "name": winner, "model": params["model"], "seed": params["seed"], "parameters": parameters}
     why = (
         f"{winner} has the highest {settings.metric} on validation, {table[0]['mean']:.4f} (mean of {len(own)} seed{'s' * (len(own) > 1)})"
@@ -76,9 +78,19 @@ def select_run(folders: list[Path], settings: EvaluationSettings, training: Trai
         "metric": settings.metric,
         "why": why,
         "epochs": epochs,
+        "learned": own[0].name if parameters.get("members") else None,
         "refit": refit,
         "table": table,
     }
+
+
+def _with_kept_epoch(member: dict[str, Any], folders: list[Path], training: TrainingSettings) -> dict[str, Any]:
+    """A member as it is refitted: for the number of epochs that was best in its own run."""
+    folder = next((folder for folder in folders if folder.name == member["run"]), None)
+    if folder is None:
+        raise DataError(f"the member {member['run']} of the chosen run is not among the runs; pass its folder too")
+    epoch = _kept_epoch(folder / "history.parquet", training)
+    return member | {"parameters": member["parameters"] | ({"epochs": epoch} if epoch else {})}
 
 
 def _kept_epoch(path: Path, training: TrainingSettings) -> int | None:

@@ -182,6 +182,21 @@ class GRU4Rec(Model):
         networks = [Network(member, self.parameters, np.ones(self.n_items_), torch.device(self._device)) for member in members]
         return rank_on_device(networks, Product.of(members), sessions, positions, length, exclude_clicked)
 
+    def top_positions(
+        self, sessions: Sessions, positions: Positions, length: int, exclude_clicked: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As the interface has it, by way of the lists that ranking makes."""
+        _, lists = self.rank_positions(sessions, positions, length, exclude_clicked)
+        members = apart(self.arrays_)
+        product = Product.of(members)
+        scores = np.full(lists.shape, -np.inf, np.float32)
+        for part, queries in _before(members, product, sessions, positions):
+            for row, (query, listed) in enumerate(zip(queries, lists[part], strict=True), start=part.start):
+                there = listed >= 0
+                own = listed[there]
+                scores[row, there] = product.table[own] @ query + product.bias[own]
+        return lists, scores
+
     def _rank_on_cpu(self, sessions: Sessions, positions: Positions, length: int, exclude_clicked: bool) -> tuple[np.ndarray, np.ndarray]:
         """By the extension, which writes no scores."""
         ranks = np.empty(len(positions), np.int64)

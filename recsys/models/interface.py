@@ -12,7 +12,7 @@ import polars as pl
 from recsys.errors import PackageError
 from recsys.files import folder_digests, read_json, write_json
 from recsys.models.ranks import ALONE, Ranks
-from recsys.models.scores import rank_scores, top_k
+from recsys.models.scores import prefixes, rank_scores, top_k, top_scores
 from recsys.sessions.table import Positions, Sessions
 from recsys.settings.base import Section
 
@@ -64,11 +64,14 @@ class FitData:
         The window's vocabulary, a row an item index: `index`, `code`, `item_id`, `support` (clicks in training).
     valid
         Sessions to stop early on; none when a chosen run is refitted.
+    categories : int32 [items], optional
+        What each item belongs to, as it was known when the last training session started; -1 where it was not.
     """
 
     train: Sessions
     items: pl.DataFrame
     valid: Sessions | None = None
+    categories: np.ndarray | None = None
 
     @property
     def n_items(self) -> int:
@@ -112,6 +115,10 @@ class FitContext:
         `best` keeps the best epoch's arrays; `last` trains all epochs and keeps the last one's.
     progress
         Called as (epoch, epochs, share of the epoch done, mean loss so far).
+    members
+        Of a model over models: folders of members that were fitted on the same data, by the members' names.
+    learned
+        Of a model over models that is fitted without validation: the folder of the one that learned there how to combine its members.
     history
         The epochs done, in order; filled by the fit.
     """
@@ -126,6 +133,8 @@ class FitContext:
     patience: int = 3
     keep: str = "best"
     progress: Callable[[int, int, float, float], None] | None = None
+    members: dict[str, Path] = field(default_factory=dict)
+    learned: Path | None = None
     history: list[Epoch] = field(default_factory=list)
 
 
@@ -161,10 +170,7 @@ class Model(ABC):
     def score_positions(self, sessions: Sessions, positions: Positions, chunk: int) -> Iterator[np.ndarray]:
         """Scores for every prediction of `sessions`, in order: float32 [at most `chunk`, items] a time."""
         for begin in range(0, len(positions), chunk):
-            part = slice(begin, min(begin + chunk, len(positions)))
-            starts = sessions.offsets[positions.session[part]]
-            prefixes = zip(starts, positions.click[part], strict=True)
-            yield self.score_all(Sessions.from_lists([sessions.items[start:end] for start, end in prefixes]))
+            yield self.score_all(prefixes(sessions, positions, slice(begin, min(begin + chunk, len(positions)))))
 
     def rank_positions(
         self, sessions: Sessions, positions: Positions, length: int = 0, exclude_clicked: bool = False
@@ -195,6 +201,22 @@ class Model(ABC):
             If a score is NaN.
         """
         return rank_scores(self.score_positions(sessions, positions, _CHUNK), sessions, positions, length, exclude_clicked)
+
+    def top_positions(
+        self, sessions: Sessions, positions: Positions, length: int, exclude_clicked: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The best items for every prediction of `sessions`, as `recommend` lists them: int32 and float32 [P, length].
+
+        Parameters
+        ----------
+        sessions, positions
+            P predictions, session by session.
+        length
+            How many items to list; at most the vocabulary's size.
+        exclude_clicked
+            Leave the items clicked so far out.
+        """
+        return top_scores(self.score_positions(sessions, positions, _CHUNK), sessions, positions, length, exclude_clicked)
 
     def recommend(
         self,
@@ -239,6 +261,7 @@ class Model(ABC):
 
         contiguous = {name: np.ascontiguousarray(array) for name, array in self.arrays().items()}
         save_file(contiguous, folder / "model.safetensors")
+        self.save_parts(folder)
         manifest = {
             "format": MANIFEST_FORMAT,
             "family": self.family,
@@ -248,6 +271,9 @@ class Model(ABC):
             "files": folder_digests(folder, leave_out=("manifest.json",)),
         }
         write_json(folder / "manifest.json", manifest)
+
+    def save_parts(self, folder: Path) -> None:
+        """Write what is no array into the model's folder; nothing, as it is."""
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -13,6 +13,8 @@ FAMILIES = {
     "gru4rec": ("recsys.models.gru4rec", "GRU4Rec"),
     "popularity": ("recsys.models.popularity", "Popularity"),
     "item_to_item": ("recsys.models.item_to_item", "ItemToItem"),
+    "blend": ("recsys.models.blend", "Blend"),
+    "reranker": ("recsys.models.reranker", "Reranker"),
 }
 """Family name to (module, class). `recsys.provenance` adds the module to the code digest of the runs that use it."""
 

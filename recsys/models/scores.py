@@ -1,6 +1,7 @@
 """What follows from the scores of all items: where a target stands, and what is recommended."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -69,6 +70,31 @@ def rank_scores(
             lists[part] = top_k(scores, length)[0]
         done = part.stop
     return ranks, lists
+
+
+def top_scores(
+    chunks: Iterable[np.ndarray], sessions: Sessions, positions: Positions, length: int, exclude_clicked: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lists int32 [P, length] and their scores float32 [P, length]; the parameters are those of `rank_scores`."""
+    lists, best, done = [], [], 0
+    for scores in chunks:
+        part = slice(done, done + len(scores))
+        own = prefixes(sessions, positions, part) if exclude_clicked else None
+        items, values = top_k(scores, length, exclude=own)
+        lists.append(items)
+        best.append(values)
+        done = part.stop
+    if not lists:
+        return np.empty((0, length), np.int32), np.empty((0, length), np.float32)
+    return np.concatenate(lists), np.concatenate(best)
+
+
+def prefixes(sessions: Sessions, positions: Positions, part: slice) -> Sessions:
+    """What each of some predictions may look at: the clicks of its session before the target, and when the session starts."""
+    owners = positions.session[part]
+    ranges = zip(sessions.offsets[owners], positions.click[part], strict=True)
+    own = Sessions.from_lists([sessions.items[start:end] for start, end in ranges])
+    return own if sessions.starts is None else replace(own, starts=sessions.starts[owners])
 
 
 def top_k(

@@ -1,6 +1,6 @@
 """Sessions in memory: one flat array of clicks and the offsets that cut it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,23 @@ class Sessions:
 
     def __getitem__(self, session: int) -> np.ndarray:
         return self.items[self.offsets[session] : self.offsets[session + 1]]
+
+    def between(self, first: int, last: int) -> "Sessions":
+        """The sessions `first:last`: their items, times, event codes, visitors and starts."""
+        begin, end = self.offsets[first], self.offsets[last]
+        return Sessions(
+            items=self.items[begin:end],
+            offsets=self.offsets[first : last + 1] - begin,
+            times=None if self.times is None else self.times[begin:end],
+            events=None if self.events is None else self.events[begin:end],
+            visitors=None if self.visitors is None else self.visitors[first:last],
+            starts=None if self.starts is None else self.starts[first:last],
+        )
+
+    def of(self, chosen: np.ndarray) -> "Sessions":
+        """The chosen sessions, bool [S]: their items and starts."""
+        offsets = np.concatenate([[0], np.cumsum(self.lengths[chosen])]).astype(np.int64)
+        return Sessions(self.items[np.repeat(chosen, self.lengths)], offsets, starts=None if self.starts is None else self.starts[chosen])
 
     @classmethod
     def from_lists(cls, lists: Iterable[Sequence[int]]) -> "Sessions":
@@ -108,3 +125,14 @@ class Positions:
 
     def __len__(self) -> int:
         return len(self.click)
+
+    def at_once(self, sessions: Sessions, most: int) -> Iterator[tuple[slice, Sessions, "Positions"]]:
+        """Whole sessions with about `most` predictions at a time, one session at least: which of the predictions, and both by themselves."""
+        first = 0
+        while first < len(sessions):
+            begin = int(np.searchsorted(self.session, first))
+            last = len(sessions) if begin + most >= len(self) else max(int(self.session[begin + most]), first + 1)
+            end = int(np.searchsorted(self.session, last))
+            own = Positions(self.session[begin:end] - first, self.click[begin:end] - sessions.offsets[first], self.target[begin:end])
+            yield slice(begin, end), sessions.between(first, last), own
+            first = last

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from recsys.errors import ConfigurationError
 from recsys.evaluation.ranking import flat_metrics, rank_targets
 from recsys.files import file_digest, value_digest, whole_folder, write_json, write_parquet
 from recsys.models.interface import Epoch, FitContext, FitData, Model
@@ -48,12 +49,18 @@ def prepare(
     code: str,
     device: str,
     exclude_session_items: bool = False,
+    members: dict[str, Path] | None = None,
+    learned: Path | None = None,
 ) -> PreparedFit:
     """Read what a run needs; the parameters are those of `train_run`."""
+    members = members or {}
+    parts = members | ({"learned": learned} if learned is not None else {})
     described = run | {
         "training": training.model_dump(mode="json", include={"metric", "patience", "keep"}),
         "data": {name: file_digest(path) for name, path in sorted(data_paths.items())},
     }
+    if parts:
+        described["models"] = {name: file_digest(folder / "manifest.json") for name, folder in sorted(parts.items())}
     if "valid" in data_paths:
         described["exclude_session_items"] = exclude_session_items
     key = value_digest(described | {"code": code, "device": pick_device(device).partition(":")[0]})[:24]
@@ -73,6 +80,8 @@ def prepare(
         metric=training.metric,
         patience=training.patience,
         keep=training.keep,
+        members=members,
+        learned=learned,
     )
     return PreparedFit(described, model, data, context)
 
@@ -86,6 +95,8 @@ def train_run(
     code: str,
     device: str,
     exclude_session_items: bool = False,
+    members: dict[str, Path] | None = None,
+    learned: Path | None = None,
 ) -> None:
     """Fit a run, write its model, history and description, then forget its resume point.
 
@@ -109,6 +120,8 @@ def train_run(
         cpu, cuda or auto.
     exclude_session_items
         Whether validation leaves the session's items out, as serving does.
+    members, learned
+        Of a model over models: see `FitContext`.
 
     Raises
     ------
@@ -116,7 +129,7 @@ def train_run(
         If another process trains the same run.
     """
     with joined(pick_device(device)) as (ranks, own_device):
-        fit = prepare(run, data_paths, training, work, code, own_device, exclude_session_items)
+        fit = prepare(run, data_paths, training, work, code, own_device, exclude_session_items, members, learned)
         context, point = fit.context, fit.context.resume_folder
         ranks.agree(point.name, "run, data or version")
         context.ranks = ranks
@@ -132,6 +145,16 @@ def train_run(
             _write_history(context.history, outputs["history"])
             write_json(outputs["params"], fit.described)
             Checkpoint(point).clear()
+
+
+def member_folders(run: dict[str, Any], folders: list[Path]) -> dict[str, Path]:
+    """The folders of a run's members, given in the members' order, by the members' names."""
+    names = [member["name"] for member in run["parameters"].get("members", [])]
+    if len(names) != len(folders):
+        raise ConfigurationError(
+            f"the run {run['run']} has {len(names)} members ({', '.join(names)}), but {len(folders)} folders were given; pass one --member each"
+        )
+    return dict(zip(names, folders, strict=True))
 
 
 def _write_history(history: list[Epoch], path: Path) -> None:

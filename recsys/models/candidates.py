@@ -1,0 +1,108 @@
+"""The items that any of several models lists for a query, and what each model thinks of them.
+
+Shapes: Q queries, M members, N items a list, U candidates of all queries together.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+Lists = tuple[np.ndarray, np.ndarray]
+"""Items int32 [Q, N], best first, -1 where there are fewer; and their scores float32 [Q, N]."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """U candidates, query by query; query q's are `offsets[q]:offsets[q + 1]`, by ascending item.
+
+    Attributes
+    ----------
+    offsets : int64 [Q + 1]
+        Where each query's candidates begin; the last entry is U.
+    items : int32 [U]
+        Item indices.
+    scores : float32 [U, M]
+        Each member's score; of an item that it does not list, the score of the last one that it lists.
+    ranks : int32 [U, M]
+        The item's place in each member's list, 1 is best; 0 where it is not listed.
+    """
+
+    offsets: np.ndarray
+    items: np.ndarray
+    scores: np.ndarray
+    ranks: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def queries(self) -> np.ndarray:
+        """int64 [U]: the query of each candidate."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    @classmethod
+    def union(cls, lists: list[Lists], n_items: int) -> "Candidates":
+        """The items of all members' lists; every query has as many lists as there are members."""
+        n_queries = len(lists[0][0])
+        keys, found = [], []
+        for items, _ in lists:
+            listed = items >= 0
+            keys.append((items + np.arange(n_queries, dtype=np.int64)[:, None] * n_items)[listed])
+            found.append(listed)
+        each, places = np.unique(np.concatenate(keys), return_inverse=True)
+        query, item = np.divmod(each, n_items)
+        offsets = np.searchsorted(query, np.arange(n_queries + 1))
+        scores = np.empty((len(each), len(lists)), np.float32)
+        ranks = np.zeros((len(each), len(lists)), np.int32)
+        end = 0
+        for member, ((_, own), listed) in enumerate(zip(lists, found, strict=True)):
+            begin, end = end, end + len(keys[member])
+            least = np.min(own, axis=1, initial=np.inf, where=listed)
+            scores[:, member] = np.where(np.isfinite(least), least, 0)[query]
+            scores[places[begin:end], member] = own[listed]
+            ranks[places[begin:end], member] = np.broadcast_to(np.arange(1, own.shape[1] + 1, dtype=np.int32), own.shape)[listed]
+        return cls(offsets, item.astype(np.int32), scores, ranks)
+
+    def places_of(self, targets: np.ndarray, n_items: int) -> np.ndarray:
+        """Where each query's target [Q] stands among the candidates: int64 [Q]; -1 where it is none."""
+        keys = self.queries * n_items + self.items
+        wanted = np.arange(len(self), dtype=np.int64) * n_items + targets
+        places = np.searchsorted(keys, wanted)
+        there = places < len(keys)
+        there[there] = keys[places[there]] == wanted[there]
+        return np.where(there, places, -1)
+
+    def of(self, chosen: np.ndarray) -> "Candidates":
+        """Those of some queries, bool [Q]."""
+        kept = np.repeat(chosen, np.diff(self.offsets))
+        offsets = np.concatenate([[0], np.cumsum(np.diff(self.offsets)[chosen])])
+        return Candidates(offsets, self.items[kept], self.scores[kept], self.ranks[kept])
+
+    def at(self, places: np.ndarray) -> "Candidates":
+        """Some candidates of the same queries, by their rows in ascending order."""
+        offsets = np.searchsorted(places, self.offsets)
+        return Candidates(offsets, self.items[places], self.scores[places], self.ranks[places])
+
+    @classmethod
+    def concatenate(cls, parts: "list[Candidates]") -> "Candidates":
+        """The candidates of all parts' queries, one part after the other."""
+        ends = np.concatenate([[0], np.cumsum([len(part.items) for part in parts])])
+        offsets = [part.offsets[1:] + end for part, end in zip(parts, ends, strict=False)]
+        return cls(
+            np.concatenate([[0], *offsets]).astype(np.int64),
+            np.concatenate([part.items for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.ranks for part in parts]),
+        )
+
+    def best(self, scores: np.ndarray, k: int) -> Lists:
+        """The k best candidates of each query by `scores` [U], best first, ties to the smaller index; -inf is not listed."""
+        query = self.queries
+        order = np.lexsort((self.items, -scores, query))
+        place = np.arange(len(order)) - self.offsets[query[order]]
+        order, place = order[place < k], place[place < k]
+        items = np.full((len(self), k), -1, np.int32)
+        found = np.full((len(self), k), -np.inf, np.float32)
+        items[query[order], place], found[query[order], place] = self.items[order], scores[order]
+        items[np.isneginf(found)] = -1
+        return items, found

@@ -1,0 +1,236 @@
+"""Models over models: the members list items, and what they say of them is combined into one order.
+
+What is combined is learned on validation, from members that have not seen it, and judged there too. So that no prediction is judged by
+what was learned from it or from later ones, validation is gone through as time went through it (rolling origin, Tashman, 2000): what is
+learned from its first eighth orders the second, what is learned from its first quarter the second quarter, and what from its first half
+the second half. Before there is anything to learn from, all members weigh alike. The last stage, learned from all of it, is what is served.
+
+Shapes: Q queries, M members, U candidates of all queries together, P predictions.
+"""
+
+from abc import abstractmethod
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar, Protocol, Self
+
+import numpy as np
+
+from recsys.errors import DataError
+from recsys.models.candidates import Candidates, Lists
+from recsys.models.interface import Capabilities, FitContext, FitData, Model, Queries, read_manifest
+from recsys.models.registry import load_model, model_class
+from recsys.models.scores import EXCLUDED, not_a_number, prefixes
+from recsys.sessions.table import Positions, Sessions
+from recsys.settings.blend import BlendParameters, Member
+
+MEMBERS = "members"
+"""Folder of the members' own folders, below the model's."""
+
+_STAGES = (1 / 8, 1 / 4, 1 / 2)
+"""Shares of the validation's predictions after which a new stage begins."""
+_ALWAYS = np.array([np.iinfo(np.int64).min])
+_AT_ONCE = 4_096
+"""Predictions that are combined at a time."""
+
+
+class Lister(Protocol):
+    """What a member is asked for when it is served."""
+
+    def recommend(self, queries: Queries, k: int, candidates: np.ndarray | None = None, exclude: Sessions | None = None) -> Lists:
+        """As `Model.recommend` has it."""
+
+
+class Combined(Model):
+    """A model over models.
+
+    Attributes
+    ----------
+    members_ : dict of models
+        The members by name.
+    since_ : int64 [stages]
+        When each stage begins: a session that starts then or later is ordered by it, unless a later one has begun. One whose start is
+        not told is ordered by the last.
+    """
+
+    capabilities: ClassVar[Capabilities] = Capabilities(runtime="combined", exact_full_rank=False, seeded=True)
+    parameters_class: ClassVar[type[BlendParameters]]
+
+    members_: dict[str, Lister]
+    since_: np.ndarray
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Forget every stage."""
+
+    @abstractmethod
+    def learn(self, queries: Queries, candidates: Candidates, chosen: np.ndarray) -> None:
+        """Learn one more stage from queries and which candidate was clicked next, by its row, int64 [Q].
+
+        Of no query at all, the stage weighs all members alike.
+        """
+
+    @abstractmethod
+    def combine(self, stage: int, queries: Queries, candidates: Candidates) -> np.ndarray:
+        """Scores float32 [U] of the candidates by a stage; -inf: not to be recommended."""
+
+    @abstractmethod
+    def take_over(self, learned: Self) -> None:
+        """Take over the last stage of another model of this family, as the only one."""
+
+    def describe(self, data: FitData) -> None:
+        """Learn from the training data what is to be known of items beside the members; nothing, as it is."""
+
+    def fit(self, data: FitData, context: FitContext | None = None) -> Self:
+        """Fit the members, or take those that were fitted, and learn to combine them on `data.valid`.
+
+        Without validation, what `context.learned` learned is taken over.
+
+        Raises
+        ------
+        DataError
+            If there is nothing to learn from.
+        """
+        context = context if context is not None else FitContext()
+        self.n_items_ = data.n_items
+        self.members_ = {member.name: _fitted(member, data, context) for member in self.parameters.members}
+        self.describe(data)
+        if data.valid is not None:
+            self._learn_stages(data.valid)
+        elif context.learned is not None:
+            self.since_ = _ALWAYS
+            self.take_over(type(self).load(context.learned, with_members=False))
+        else:
+            raise DataError(
+                f"a {self.family} learns on validation how to combine its members, but was given neither validation sessions nor the "
+                "model that learned on them; pass --valid or --learned"
+            )
+        return self
+
+    def _learn_stages(self, valid: Sessions) -> None:
+        positions = valid.targets()
+        if not len(positions):
+            raise DataError(f"there is no validation session with two clicks for the {self.family} to learn from; lengthen split.valid")
+        if valid.starts is None:
+            raise DataError(f"the {self.family} needs to know when validation sessions start; read them with their column `start`")
+        starts = valid.starts[positions.session]
+        bounds = starts[[int(share * len(starts)) for share in _STAGES]]
+        self.since_ = np.concatenate([_ALWAYS, np.unique(np.append(bounds, starts[-1] + 1))])
+        candidates = Candidates.concatenate([self._union(own, these) for _, own, these in positions.at_once(valid, _AT_ONCE)])
+        queries, chosen = prefixes(valid, positions, slice(None)), candidates.places_of(positions.target, self.n_items_)
+        self.begin()
+        for since in self.since_:
+            # A target that no member lists tells nothing of how to weigh them.
+            used = (starts < since) & (chosen >= 0)
+            own = candidates.of(used)
+            self.learn(queries.of(used), own, own.places_of(positions.target[used], self.n_items_))
+
+    @property
+    def _length(self) -> int:
+        return min(self.parameters.candidates, self.n_items_)
+
+    def _union(self, sessions: Sessions, positions: Positions, exclude_clicked: bool = False) -> Candidates:
+        lists = [member.top_positions(sessions, positions, self._length, exclude_clicked) for member in self.members_.values()]
+        return Candidates.union(lists, self.n_items_)
+
+    def _scores(self, queries: Queries, candidates: Candidates) -> np.ndarray:
+        """float32 [U], each query's by the stage that its start falls into."""
+        last = len(self.since_) - 1
+        stages = np.full(len(queries), last) if queries.starts is None else np.searchsorted(self.since_, queries.starts, side="right") - 1
+        scores = np.empty(len(candidates.items), np.float32)
+        for stage in np.unique(stages):
+            own = stages == stage
+            scores[np.repeat(own, np.diff(candidates.offsets))] = self.combine(int(stage), queries.of(own), candidates.of(own))
+        if np.isnan(scores).any():
+            raise not_a_number()
+        return scores
+
+    def _listed(
+        self, queries: Queries, candidates: np.ndarray | None = None, exclude: Sessions | None = None
+    ) -> tuple[Candidates, np.ndarray]:
+        lists = [member.recommend(queries, self._length, candidates, exclude) for member in self.members_.values()]
+        union = Candidates.union(lists, self.n_items_)
+        return union, self._scores(queries, union)
+
+    def recommend(
+        self, queries: Queries, k: int, candidates: np.ndarray | None = None, exclude: Sessions | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As the interface has it; fewer than k items where the members list fewer."""
+        union, scores = self._listed(queries, candidates, exclude)
+        return union.best(scores, k)
+
+    def score_all(self, queries: Queries) -> np.ndarray:
+        """Scores float32 [Q, items]; -inf where no member lists an item."""
+        union, found = self._listed(queries)
+        scores = np.full((len(queries), self.n_items_), -np.inf, np.float32)
+        scores[union.queries, union.items] = found
+        return scores
+
+    def top_positions(
+        self, sessions: Sessions, positions: Positions, length: int, exclude_clicked: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As the interface has it."""
+        items = np.empty((len(positions), length), np.int32)
+        found = np.empty((len(positions), length), np.float32)
+        for part, own, these in positions.at_once(sessions, _AT_ONCE):
+            union = self._union(own, these, exclude_clicked)
+            items[part], found[part] = union.best(self._scores(prefixes(own, these, slice(None)), union), length)
+        return items, found
+
+    def rank_positions(
+        self, sessions: Sessions, positions: Positions, length: int = 0, exclude_clicked: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As the interface has it; a target that no member lists is missed."""
+        ranks = np.full(len(positions), EXCLUDED, np.int64)
+        lists = np.empty((len(positions), length), np.int32)
+        for part, own, these in positions.at_once(sessions, _AT_ONCE):
+            union = self._union(own, these, exclude_clicked)
+            scores = self._scores(prefixes(own, these, slice(None)), union)
+            place = union.places_of(these.target, self.n_items_)
+            there = (place >= 0) & ~np.isneginf(scores[place])
+            reached = np.where(there, scores[place], np.inf)[union.queries]  # [U]
+            at_least = np.bincount(union.queries[scores >= reached], minlength=len(these))
+            ranks[part][there] = at_least[there]
+            if length:
+                lists[part] = union.best(scores, length)[0]
+        return ranks, lists
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """`since`, and what the family adds."""
+        return {"since": self.since_}
+
+    def set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take over what `arrays` gave."""
+        self.since_ = arrays["since"]
+
+    def save_parts(self, folder: Path) -> None:
+        """The members, a folder each."""
+        for name, member in self.members_.items():
+            (folder / MEMBERS / name).mkdir(parents=True)
+            member.save(folder / MEMBERS / name)
+
+    @classmethod
+    def load(cls, folder: Path, with_members: bool = True) -> Self:
+        """Read what `save` wrote; without the members, for those who bring their own."""
+        model = super().load(folder)
+        names = [member.name for member in model.parameters.members] if with_members else []
+        model.members_ = {name: load_model(folder / MEMBERS / name) for name in names}
+        return model
+
+
+def _fitted(member: Member, data: FitData, context: FitContext) -> Model:
+    """The member as it was fitted, where it was; else fitted here, without validation."""
+    if member.name in context.members:
+        folder = context.members[member.name]
+        described = read_manifest(folder)
+        if (described["family"], described["seed"]) != (member.model, member.seed):
+            raise DataError(f"{folder} holds a {described['family']} with seed {described['seed']}, not the member {member.run}")
+        return load_model(folder)
+    kind = model_class(member.model)
+    model = kind(kind.parameters_class.model_validate(member.parameters), seed=member.seed)
+    folder = context.resume_folder / member.name if context.resume_folder is not None else None
+    own = replace(context, validate=None, resume_folder=folder, history=[], members={}, learned=None)
+    model.fit(replace(data, valid=None), own)
+    # A row an epoch: one member after the other.
+    done = len(context.history)
+    context.history.extend(replace(epoch, epoch=done + epoch.epoch) for epoch in own.history)
+    return model
