@@ -19,6 +19,7 @@ from recsys.settings.checks import Checks
 from recsys.settings.gru4rec import GRU4RecParameters
 from recsys.settings.raw_files import SourceFile
 from recsys.settings.serving import PromotionSettings, ServeSettings, TrackingSettings
+from recsys.settings.session_knn import SessionKNNParameters
 from recsys.settings.sessions import FilterSettings, SessionSettings, SplitSettings
 from recsys.settings.source import DemoSource
 from recsys.settings.training import EvaluationSettings, TrainingSettings
@@ -30,6 +31,7 @@ PARAMETERS: dict[str, type[Section]] = {
     "gru4rec": GRU4RecParameters,
     "popularity": PopularityParameters,
     "item_to_item": ItemToItemParameters,
+    "session_knn": SessionKNNParameters,
 }
 SEEDED_FAMILIES = frozenset({"gru4rec"})
 BASELINE_FAMILIES = frozenset({"popularity", "item_to_item"})
@@ -44,13 +46,15 @@ class FamilyParameters(Section):
     """The most clicked items."""
     item_to_item: ItemToItemParameters = ItemToItemParameters()
     """Items clicked after the session's last ones."""
+    session_knn: SessionKNNParameters = SessionKNNParameters()
+    """The sessions most like the current one."""
 
 
 class RunSettings(Section):
     """A named run: a family, what it changes of the family's parameters, and its seeds."""
 
     model: str
-    """The family: gru4rec, popularity or item_to_item."""
+    """The family: gru4rec, popularity, item_to_item or session_knn."""
     parameters: dict[str, Any] = {}
     """Parameters that differ from the family's under `models`, and from those that `tuned` names."""
     tuned: str | None = None
