@@ -20,6 +20,7 @@ from recsys.settings.checks import Checks
 from recsys.settings.gru4rec import GRU4RecParameters
 from recsys.settings.raw_files import SourceFile
 from recsys.settings.serving import PromotionSettings, ServeSettings, TrackingSettings
+from recsys.settings.session_knn import SessionKNNParameters
 from recsys.settings.sessions import FilterSettings, SessionSettings, SplitSettings
 from recsys.settings.source import DemoSource
 from recsys.settings.training import EvaluationSettings, TrainingSettings
@@ -31,6 +32,7 @@ PARAMETERS: dict[str, type[Section]] = {
     "gru4rec": GRU4RecParameters,
     "popularity": PopularityParameters,
     "item_to_item": ItemToItemParameters,
+    "session_knn": SessionKNNParameters,
     "blend": BlendParameters,
     "reranker": RerankerParameters,
 }
@@ -49,6 +51,8 @@ class FamilyParameters(Section):
     """The most clicked items."""
     item_to_item: ItemToItemParameters = ItemToItemParameters()
     """Items clicked after the session's last ones."""
+    session_knn: SessionKNNParameters = SessionKNNParameters()
+    """The sessions most like the current one."""
     blend: BlendParameters = BlendParameters()
     """Several runs as one."""
     reranker: RerankerParameters = RerankerParameters()
@@ -66,7 +70,7 @@ class RunSettings(Section):
     """A named run: a family, what it changes of the family's parameters, and its seeds."""
 
     model: str
-    """The family: gru4rec, popularity, item_to_item, or blend and reranker, which combine other runs."""
+    """The family: gru4rec, popularity, item_to_item, session_knn, or blend and reranker, which combine other runs."""
     members: list[Name] = []
     """Of a blend or reranker: the runs that it combines, two at least."""
     parameters: dict[str, Any] = {}

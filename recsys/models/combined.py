@@ -202,8 +202,9 @@ class Combined(Model):
         """Take over what `arrays` gave."""
         self.since_ = arrays["since"]
 
-    def save_parts(self, folder: Path) -> None:
-        """The members, a folder each."""
+    def write_learned(self, folder: Path) -> None:
+        """The arrays, and the members, a folder each."""
+        super().write_learned(folder)
         for name, member in self.members_.items():
             (folder / MEMBERS / name).mkdir(parents=True)
             member.save(folder / MEMBERS / name)

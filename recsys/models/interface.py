@@ -20,6 +20,7 @@ Queries = Sessions
 """A table of queries: the items of each session so far, optionally events, times and visitors."""
 
 MANIFEST_FORMAT = 1
+_ARRAYS = "model.safetensors"
 _CHUNK = 256
 """Predictions scored at a time where ranks are made from scores: what is held is one [256, items] matrix."""
 
@@ -255,13 +256,22 @@ class Model(ABC):
     def set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Take over learned arrays, as `arrays` gave them."""
 
-    def save(self, folder: Path) -> None:
-        """Write the model into an existing, empty folder: a manifest and the arrays as safetensors."""
+    def write_learned(self, folder: Path) -> None:
+        """Write what was learned into the folder: the arrays as safetensors. A family whose files are mapped into memory overrides this."""
         from safetensors.numpy import save_file
 
         contiguous = {name: np.ascontiguousarray(array) for name, array in self.arrays().items()}
-        save_file(contiguous, folder / "model.safetensors")
-        self.save_parts(folder)
+        save_file(contiguous, folder / _ARRAYS)
+
+    def read_learned(self, folder: Path) -> None:
+        """Read what `write_learned` wrote."""
+        from safetensors.numpy import load_file
+
+        self.set_arrays(load_file(folder / _ARRAYS))
+
+    def save(self, folder: Path) -> None:
+        """Write the model into an existing, empty folder: what was learned, and a manifest."""
+        self.write_learned(folder)
         manifest = {
             "format": MANIFEST_FORMAT,
             "family": self.family,
@@ -272,9 +282,6 @@ class Model(ABC):
         }
         write_json(folder / "manifest.json", manifest)
 
-    def save_parts(self, folder: Path) -> None:
-        """Write what is no array into the model's folder; nothing, as it is."""
-
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote.
@@ -284,14 +291,12 @@ class Model(ABC):
         PackageError
             If a file is missing or is not the one the manifest was written for.
         """
-        from safetensors.numpy import load_file
-
         manifest = read_manifest(folder)
         if manifest["family"] != cls.family:
             raise PackageError(f"{folder} holds a model of the family {manifest['family']!r}, not {cls.family!r}")
         model = cls(cls.parameters_class.model_validate(manifest["parameters"]), seed=manifest["seed"])
         model.n_items_ = manifest["items"]
-        model.set_arrays(load_file(folder / "model.safetensors"))
+        model.read_learned(folder)
         return model
 
 

@@ -13,6 +13,7 @@ FAMILIES = {
     "gru4rec": ("recsys.models.gru4rec", "GRU4Rec"),
     "popularity": ("recsys.models.popularity", "Popularity"),
     "item_to_item": ("recsys.models.item_to_item", "ItemToItem"),
+    "session_knn": ("recsys.models.session_knn", "SessionKNN"),
     "blend": ("recsys.models.blend", "Blend"),
     "reranker": ("recsys.models.reranker", "Reranker"),
 }

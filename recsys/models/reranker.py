@@ -139,19 +139,17 @@ class Reranker(Blend):
         own = {name.removeprefix("facts."): array for name, array in arrays.items() if name.startswith("facts.")}
         self.facts_ = ItemFacts(**own)
 
-    def save_parts(self, folder: Path) -> None:
-        """The members, and the trees as LightGBM writes them."""
-        super().save_parts(folder)
+    def write_learned(self, folder: Path) -> None:
+        """As `Combined` has it, and the trees as LightGBM writes them."""
+        super().write_learned(folder)
         for stage, trees in enumerate(self.trees_):
             if trees is not None:
                 (folder / _TREES.format(stage=stage)).write_text(trees.model_to_string(), encoding="utf-8")
 
-    @classmethod
-    def load(cls, folder: Path, with_members: bool = True) -> Self:
-        """As `Combined` has it."""
+    def read_learned(self, folder: Path) -> None:
+        """Read what `write_learned` wrote."""
         import lightgbm
 
-        model = super().load(folder, with_members)
-        paths = [folder / _TREES.format(stage=stage) for stage in range(len(model.since_))]
-        model.trees_ = [lightgbm.Booster(model_str=path.read_text(encoding="utf-8")) if path.is_file() else None for path in paths]
-        return model
+        super().read_learned(folder)
+        paths = [folder / _TREES.format(stage=stage) for stage in range(len(self.since_))]
+        self.trees_ = [lightgbm.Booster(model_str=path.read_text(encoding="utf-8")) if path.is_file() else None for path in paths]

@@ -13,6 +13,7 @@ create_exception!(rust_sessionizer, NullValueError, SessionizerError);
 create_exception!(rust_sessionizer, TimeRangeError, SessionizerError);
 create_exception!(rust_sessionizer, ColumnError, SessionizerError);
 create_exception!(rust_sessionizer, GapError, SessionizerError);
+create_exception!(rust_sessionizer.neighbours, IndexFileError, SessionizerError);
 create_exception!(rust_sessionizer.ranking, ScoreError, SessionizerError);
 create_exception!(rust_sessionizer, SettingError, SessionizerError);
 create_exception!(rust_sessionizer, SizeError, SessionizerError);

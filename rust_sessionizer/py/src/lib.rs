@@ -1,13 +1,15 @@
-//! Python bindings: of the sessionizer, with tables in and out through Arrow's `PyCapsule` interface, of the trainer, and of the
-//! ranking.
+//! Python bindings: of the sessionizer, with tables in and out through Arrow's `PyCapsule` interface, of the trainer, of
+//! the ranking, and of session-kNN.
 
 mod column;
 mod encode;
 mod error;
 mod input;
 mod lists;
+mod neighbours;
 mod output;
 mod ranking;
+mod readable;
 mod schedule;
 mod sessionize;
 mod training;
@@ -22,10 +24,12 @@ mod _native {
     use crate::encode::encode;
     #[pymodule_export]
     use crate::error::{
-        ColumnError, GapError, NullValueError, ScoreError, SessionizerError, SettingError, SizeError, TimeRangeError,
+        ColumnError, GapError, IndexFileError, NullValueError, ScoreError, SessionizerError, SettingError, SizeError, TimeRangeError,
     };
     #[pymodule_export]
     use crate::lists::{drop_repeats, filter_support};
+    #[pymodule_export]
+    use crate::neighbours::{Index, Parameters};
     #[pymodule_export]
     use crate::output::{Array, Table};
     #[pymodule_export]

@@ -1,17 +1,18 @@
 //! `ranking.rank`: ranks among all items, of `NumPy` arrays.
 
-use numpy::ndarray::{Dimension, Ix1, Ix2};
-use numpy::{Element, PyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray, PyUntypedArrayMethods, dtype};
+use numpy::ndarray::{Ix1, Ix2};
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use ranking::{Excluded, Items, Queries};
 
 use crate::error::{ColumnError, ScoreError, SettingError};
+use crate::readable::readable;
 
 /// Where the targets stand, and what is recommended.
 #[pyclass(module = "rust_sessionizer.ranking", frozen, get_all)]
 pub(crate) struct Ranks {
-    ranks: Py<PyArray1<i64>>,
-    items: Py<PyArray2<i32>>,
+    pub(crate) ranks: Py<PyArray1<i64>>,
+    pub(crate) items: Py<PyArray2<i32>>,
 }
 
 #[pymethods]
@@ -77,21 +78,4 @@ fn raised(error: &ranking::Error) -> PyErr {
             ColumnError::new_err(text)
         }
     }
-}
-
-/// An array that is read where it lies.
-fn readable<'py, T: Element, D: Dimension>(
-    name: &str,
-    array: &Bound<'py, PyAny>,
-) -> PyResult<PyReadonlyArray<'py, T, D>> {
-    let Ok(typed) = array.cast::<PyArray<T, D>>() else {
-        let (kind, dimensions) = (dtype::<T>(array.py()), D::NDIM.unwrap_or_default());
-        let text = format!("'{name}' must be a NumPy array of {kind} with {dimensions} dimension(s)");
-        return Err(ColumnError::new_err(text));
-    };
-    if !typed.is_c_contiguous() {
-        let text = format!("'{name}' must be C-contiguous; numpy.ascontiguousarray makes it so");
-        return Err(ColumnError::new_err(text));
-    }
-    Ok(typed.try_readonly()?)
 }

@@ -1,0 +1,5 @@
+"""Session-kNN."""
+
+from rust_sessionizer._native import Index, IndexFileError, Parameters
+
+__all__ = ["Index", "IndexFileError", "Parameters"]
