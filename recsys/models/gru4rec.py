@@ -18,8 +18,9 @@ from recsys.models.interface import Capabilities, FitContext, FitData, Model, Qu
 from recsys.models.scores import not_a_number
 from recsys.sessions.table import Positions, Sessions
 from recsys.settings.gru4rec import GRU4RecParameters
+from recsys.threads import threads
 from recsys.training.ensemble import EnsembleTrainer
-from recsys.training.hardware import pick_device, require_memory, threads
+from recsys.training.hardware import pick_device, require_memory
 from recsys.training.loop import BLOCK, run_epochs
 from recsys.training.native import NativeTrainer
 from recsys.training.schedule import Schedule

@@ -15,7 +15,7 @@ from recsys.errors import DataError, PackageError, RecsysError
 from recsys.models.interface import Capabilities, FitContext, FitData, Model, Queries
 from recsys.sessions.table import Positions, Sessions
 from recsys.settings.session_knn import SessionKNNParameters
-from recsys.training.hardware import threads
+from recsys.threads import threads
 from rust_sessionizer.neighbours import Index, IndexFileError, Parameters
 
 _FILE = "sessions.knn"

@@ -2,6 +2,7 @@
 
 import shutil
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,7 +11,7 @@ import polars as pl
 
 from recsys.errors import PackageError
 from recsys.files import folder_digests, whole_folder, write_json, write_parquet
-from recsys.provenance import ROOT, closure
+from recsys.provenance import EXTENSION, ROOT, closure, third_party
 from recsys.serving.export import read_export
 from recsys.serving.manifest import MANIFEST
 from recsys.serving.recommender import DEFAULT_K, PACKAGE_FORMAT, id_type_of
@@ -33,8 +34,10 @@ set_model(SessionRecommender())
 '''
 
 
-def _copy_code(description: dict[str, Any], folder: Path) -> Path:
-    """Copy the modules that the package runs on below `folder`; returns the copied top package."""
+def _copy_code(description: dict[str, Any], folder: Path) -> list[Path]:
+    """Copy the modules that the package runs on below `folder`, the built extension too where one of them imports it; returns the copied
+    top packages.
+    """
     from recsys.serving import native_runtime, onnx_runtime, pyfunc
 
     runtimes = {"onnx": onnx_runtime, "native": native_runtime}
@@ -47,7 +50,12 @@ def _copy_code(description: dict[str, Any], folder: Path) -> Path:
         target = folder / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    return folder / "recsys"
+    if EXTENSION not in third_party(*roots):
+        return [folder / "recsys"]
+    # No index of packages has the extension, and a package answers wherever its requirements can be had.
+    (built,) = find_spec(EXTENSION).submodule_search_locations
+    shutil.copytree(built, folder / EXTENSION, ignore=shutil.ignore_patterns("__pycache__", "*.pyi", "py.typed"))
+    return [folder / "recsys", folder / EXTENSION]
 
 
 def _signature(id_type: str) -> Any:
@@ -128,7 +136,7 @@ def build_package(export: Path, items: Path, package: Path, settings: StageSetti
 
 
 def _save_model(
-    folder: Path, entry: Path, artifacts: dict[str, str], code: Path, runtime: str, id_type: str, vocabulary: pl.DataFrame
+    folder: Path, entry: Path, artifacts: dict[str, str], code: list[Path], runtime: str, id_type: str, vocabulary: pl.DataFrame
 ) -> None:
     import mlflow.pyfunc
     import pandas as pd
@@ -139,7 +147,7 @@ def _save_model(
     mlflow.pyfunc.save_model(
         path=str(folder),
         python_model=str(entry),
-        code_paths=[str(code)],
+        code_paths=[str(path) for path in code],
         artifacts=artifacts,
         signature=_signature(id_type),
         input_example=pd.DataFrame({"session": [example]}),

@@ -10,9 +10,9 @@ import psutil
 
 from recsys.errors import ConfigurationError, TrainingError
 from recsys.storage import size
+from recsys.threads import allow
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_threads = 1
 
 
 def use_threads(threads: int) -> None:
@@ -20,8 +20,7 @@ def use_threads(threads: int) -> None:
 
     The same sizes are needed at every step, and fresh pages cost more than the arithmetic on them.
     """
-    global _threads
-    _threads = threads
+    allow(threads)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read by torch when it is imported
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
@@ -33,11 +32,6 @@ def use_threads(threads: int) -> None:
         if hasattr(libc, "mallopt"):
             libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
             libc.mallopt(_M_TRIM_THRESHOLD, 1 << 30)
-
-
-def threads() -> int:
-    """The threads that `use_threads` gave this process; 1 before."""
-    return _threads
 
 
 def _driver_sees_gpu() -> bool:

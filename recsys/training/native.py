@@ -6,7 +6,7 @@ import numpy as np
 
 from recsys.models.gru4rec_forward import Arrays
 from recsys.settings.gru4rec import GRU4RecParameters
-from recsys.training.hardware import threads as process_threads
+from recsys.threads import threads as process_threads
 from recsys.training.schedule import Schedule
 from rust_sessionizer import training
 

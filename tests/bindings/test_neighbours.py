@@ -1,5 +1,7 @@
 """The extension's session-kNN against a slow one that is easy to read, and what it refuses."""
 
+import ast
+import doctest
 import os
 import sys
 import threading
@@ -181,6 +183,14 @@ def test_target_that_nobody_votes_for_ranks_behind_all_others_by_its_clicks() ->
     assert found.ranks.tolist() == [2, 1, 3, 5, 5, 6]
     left_out = index.rank(queries, np.arange(6, dtype=np.int32), Parameters(**PLAIN), exclude=queries)
     assert left_out.ranks.tolist() == [EXCLUDED, 1, 2, 4, 4, 5]
+
+
+def test_the_stub_tells_the_truth() -> None:
+    stub = Path(__file__).parents[2] / "rust_sessionizer" / "python" / "rust_sessionizer" / "neighbours.pyi"
+    examples = doctest.DocTestParser().get_doctest(ast.get_docstring(ast.parse(stub.read_text())), {}, "neighbours.pyi", str(stub), 0)
+    found = doctest.DocTestRunner().run(examples)
+    assert found.attempted > 5
+    assert found.failed == 0
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from recsys.models.gru4rec import GRU4Rec
 from recsys.models.gru4rec_ensemble import together
 from recsys.models.gru4rec_forward import initial_arrays
 from recsys.models.interface import FitData, Model
-from recsys.models.item_to_item import ItemToItem
+from recsys.models.registry import model_class
 from recsys.serving.export import export_model
 from recsys.serving.package import build_package
 from recsys.serving.settings import StageSettings
@@ -90,7 +90,7 @@ def make_shop(folder: Path, family: str = "gru4rec", ids: list | None = None, ex
     if family == "gru4rec":
         model: Model = random_gru4rec([8])
     else:
-        model = ItemToItem().fit(FitData(Sessions.from_lists(lists), vocabulary))
+        model = model_class(family)().fit(FitData(Sessions.from_lists(lists), vocabulary))
     shop = Shop(
         folder, model, StageSettings(shop="tiny", evaluation={"exclude_session_items": exclude}, serve={"max_session_length": MAX_LENGTH})
     )
@@ -127,6 +127,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 @pytest.fixture(scope="session")
 def native_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     return make_shop(tmp_path_factory.mktemp("native"), "item_to_item")
+
+
+@pytest.fixture(scope="session")
+def knn_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A native family whose package carries the extension, and an index that is mapped into memory."""
+    return make_shop(tmp_path_factory.mktemp("knn"), "session_knn")
 
 
 @pytest.fixture(scope="session")

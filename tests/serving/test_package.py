@@ -28,9 +28,9 @@ from importlib.machinery import PathFinder
 class WithoutTraining(PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "onnx", "rust_sessionizer", "snakemake"}:
-            return None
-        return super().find_spec(name, path, target)
+        top = name.split(".")[0]
+        found = None if top in {"torch", "onnx", "snakemake"} else super().find_spec(name, path, target)
+        return None if top == "rust_sessionizer" and found and not str(found.origin).startswith(sys.argv[1]) else found
 
 sys.meta_path = [WithoutTraining if finder is PathFinder else finder for finder in sys.meta_path]
 sys.meta_path = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
@@ -61,7 +61,7 @@ def fake_recommender(ids: list, id_type: str, max_session_length: int = 5) -> Re
     return Recommender(Echo(), ids, list(range(len(ids), 0, -1)), id_type, max_session_length)
 
 
-@pytest.mark.parametrize("kind", ["shop", "native_shop"])
+@pytest.mark.parametrize("kind", ["shop", "native_shop", "knn_shop"])
 def test_a_package_answers_where_the_project_cannot_be_imported(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     shop: Shop = request.getfixturevalue(kind)
     package = tmp_path / "elsewhere"
@@ -93,6 +93,15 @@ def test_a_package_holds_no_pickle_and_no_training_code(shop: Shop) -> None:
     code = {path.relative_to(shop.package / "code").as_posix() for path in files if (shop.package / "code") in path.parents}
     assert "recsys/serving/pyfunc.py" in code
     assert not [name for name in code if "training" in name or "gru4rec" in name or "package.py" in name]
+
+
+def test_a_package_holds_the_extension_where_its_model_runs_on_it(knn_shop: Shop, native_shop: Shop) -> None:
+    for shop, expected in ((knn_shop, {"recsys", "rust_sessionizer"}), (native_shop, {"recsys"})):
+        assert {path.name for path in (shop.package / "code").iterdir()} == expected
+    carried = {path.name for path in (knn_shop.package / "code" / "rust_sessionizer").iterdir()}
+    assert {"__init__.py", "neighbours.py"} <= carried
+    assert [name for name in carried if name.startswith("_native.")]
+    assert not [path for path in (knn_shop.package / "code").rglob("*") if "training" in path.parts]
 
 
 def test_a_package_names_no_path_of_the_machine_that_built_it(shop: Shop) -> None:
@@ -163,7 +172,7 @@ def test_an_export_of_other_settings_or_another_window_is_refused(shop: Shop, tm
     assert not (tmp_path / "package").exists()
 
 
-@pytest.mark.parametrize("family", ["gru4rec", "item_to_item"])
+@pytest.mark.parametrize("family", ["gru4rec", "item_to_item", "session_knn"])
 @pytest.mark.parametrize("exclude", [False, True], ids=["keep", "exclude"])
 def test_the_package_scores_what_the_model_scored(family: str, exclude: bool, new_shop: Callable[..., Shop]) -> None:
     shop = new_shop(family=family, exclude=exclude)

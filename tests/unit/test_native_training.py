@@ -9,7 +9,6 @@ import torch
 from recsys.models.gru4rec_forward import initial_arrays
 from recsys.sessions.table import Sessions
 from recsys.settings.gru4rec import GRU4RecParameters
-from recsys.training import hardware
 from recsys.training.loop import Trainer
 from recsys.training.native import NativeTrainer
 from recsys.training.schedule import Schedule
@@ -38,7 +37,7 @@ class Case:
         initial = initial_arrays(N_ITEMS, chosen, seed=1)
         self.schedule = Schedule.of(table, chosen.batch_size)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(hardware, "_threads", threads)
+            patch.setattr("recsys.threads._threads", threads)
             self.native = NativeTrainer(initial, chosen, self.schedule, counts, 3)
         doubled = {name: array.astype(np.float64) for name, array in initial.items()}
         self.slow = SessionParallelTrainer(doubled, chosen, self.schedule, counts, 3, torch.device("cpu"))

@@ -273,8 +273,11 @@ fn popular_ranks(view: &View) -> Vec<u32> {
     let mut rank = 0;
     for equals in view.popular.chunk_by(|&one, &other| view.fill(one).total_cmp(&view.fill(other)).is_eq()) {
         rank += equals.len();
-        #[allow(clippy::cast_possible_truncation)] // items are fewer than 2^31
-        equals.iter().for_each(|&item| ranks[item as usize] = rank as u32);
+        for &item in equals {
+            #[allow(clippy::cast_possible_truncation)] // items are fewer than 2^31
+            let rank = rank as u32;
+            ranks[item as usize] = rank;
+        }
     }
     ranks
 }

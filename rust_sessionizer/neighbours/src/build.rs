@@ -145,7 +145,7 @@ fn number(count: usize) -> u32 {
 
 #[inline]
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // `check` has seen that offsets lie within the clicks
-fn clicks_of<'a>(log: Log<'a>, session: usize) -> &'a [i32] {
+fn clicks_of(log: Log<'_>, session: usize) -> &[i32] {
     &log.clicks[log.offsets[session] as usize..log.offsets[session + 1] as usize]
 }
 

@@ -28,7 +28,22 @@ pub(crate) fn write_header(sizes: Sizes, most: usize, threads: usize, words: &mu
     let most = if most > u32::MAX as usize { 0 } else { most as u32 };
     let [items, sessions, clicks, listed] = [sizes.items, sizes.sessions, sizes.clicks, sizes.listed].map(|n| n as u32);
     header.copy_from_slice(&[
-        MAGIC[0], MAGIC[1], ORDER, VERSION, items, sessions, clicks, listed, most, u32::from(sizes.timed), 0, 0, 0, 0, 0, 0,
+        MAGIC[0],
+        MAGIC[1],
+        ORDER,
+        VERSION,
+        items,
+        sessions,
+        clicks,
+        listed,
+        most,
+        u32::from(sizes.timed),
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
     ]);
     let sum = checksum(header, arrays, threads)?;
     (header[SUM], header[SUM + 1]) = (sum as u32, (sum >> 32) as u32);

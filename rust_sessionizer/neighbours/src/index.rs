@@ -159,7 +159,7 @@ impl<'a> View<'a> {
         let cuts = |offsets: &[u32], end: usize| {
             offsets.first() == Some(&0) && offsets.is_sorted() && offsets.last().map(|&last| last as usize) == Some(end)
         };
-        let below = |values: &[u32], end: usize| values.iter().fold(true, |sound, &value| sound & ((value as usize) < end));
+        let below = |values: &[u32], end: usize| values.iter().max().is_none_or(|&most| (most as usize) < end);
         cuts(self.offsets, self.clicks.len())
             && cuts(self.list_offsets, self.listed.len())
             && below(self.clicks, self.support.len())

@@ -96,7 +96,7 @@ impl Default for Settings {
 pub struct Parameters {
     pub(crate) settings: Settings,
     pub(crate) distance: Table,
-    /// length^−length_norm.
+    /// `length^−length_norm`.
     norms: Vec<f64>,
 }
 

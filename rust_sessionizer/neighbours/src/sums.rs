@@ -120,3 +120,41 @@ impl Sums {
 fn start(item: u32, mask: usize) -> usize {
     (u64::from(item).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & mask
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whole weights, so that sums are exact in any order.
+        #[test]
+        fn sums_are_those_of_a_map(rounds in prop::collection::vec(
+            prop::collection::vec((0_u32..3_000, 0_u32..5, 0_u8..9), 0..1_500), 1..4,
+        )) {
+            let mut sums = Sums::default();
+            for mut votes in rounds {
+                votes.sort_by_key(|&(_, voter, _)| voter);
+                sums.clear();
+                let mut best: HashMap<(u32, u32), f64> = HashMap::new();
+                for &(item, voter, weight) in &votes {
+                    sums.vote(item, voter + 1, f64::from(weight));
+                    let most = best.entry((item, voter)).or_default();
+                    *most = most.max(f64::from(weight));
+                }
+                let mut expected: HashMap<u32, f64> = HashMap::new();
+                for ((item, _), weight) in best {
+                    *expected.entry(item).or_default() += weight;
+                }
+                prop_assert_eq!(sums.len(), expected.len());
+                for item in 0..3_000 {
+                    prop_assert_eq!(sums.find(item).map(|entry| sums.total(entry)), expected.get(&item).copied());
+                }
+            }
+        }
+    }
+}

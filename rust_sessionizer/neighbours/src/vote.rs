@@ -47,7 +47,9 @@ impl Scratch {
                 let anchor = self.query[shared.trailing_zeros() as usize];
                 shared = if settings.anchor == Anchor::Last { 0 } else { shared & (shared - 1) };
                 self.places.clear();
-                self.places.extend(clicks.iter().enumerate().filter(|&(_, &item)| item == anchor.item).map(|(place, _)| place));
+                self.places.extend(
+                    clicks.iter().enumerate().filter(|&(_, &item)| item == anchor.item).map(|(place, _)| place),
+                );
                 voter += 1;
                 around(parameters, clicks, &self.places, strength * anchor.vote, &mut voter, &mut self.sums);
             }
@@ -100,7 +102,8 @@ fn around(parameters: &Parameters, clicks: &[u32], places: &[usize], strength: f
     };
     // The places before a click are `places[..behind]`.
     let mut behind = 0;
-    for place in first.saturating_sub(reach)..(last + 1).saturating_add(reach).min(clicks.len()) {
+    let window = first.saturating_sub(reach)..(last + 1).saturating_add(reach).min(clicks.len());
+    for (place, &item) in window.clone().zip(&clicks[window]) {
         while places.get(behind).is_some_and(|&shared| shared < place) {
             behind += 1;
         }
@@ -117,7 +120,7 @@ fn around(parameters: &Parameters, clicks: &[u32], places: &[usize], strength: f
             most = most.max(settings.before * weight(shared - place));
         }
         if most > 0.0 {
-            sums.vote(clicks[place], *voter, strength * most);
+            sums.vote(item, *voter, strength * most);
             if settings.repeats == Repeats::Sum {
                 *voter += 1;
             }

@@ -24,7 +24,8 @@ mod _native {
     use crate::encode::encode;
     #[pymodule_export]
     use crate::error::{
-        ColumnError, GapError, IndexFileError, NullValueError, ScoreError, SessionizerError, SettingError, SizeError, TimeRangeError,
+        ColumnError, GapError, IndexFileError, NullValueError, ScoreError, SessionizerError, SettingError, SizeError,
+        TimeRangeError,
     };
     #[pymodule_export]
     use crate::lists::{drop_repeats, filter_support};
