@@ -16,7 +16,7 @@ from recsys.models.candidates import Candidates
 from recsys.models.interface import FitData, Queries
 from recsys.models.item_facts import ItemFacts, facts_of_candidates
 from recsys.settings.blend import RerankerParameters
-from recsys.training.hardware import threads
+from recsys.threads import threads
 
 if TYPE_CHECKING:
     import lightgbm
