@@ -61,8 +61,8 @@ class FamilyParameters(Section):
     @model_validator(mode="after")
     def _members_stand_with_runs(self) -> "FamilyParameters":
         for family in sorted(COMBINED_FAMILIES):
-            if getattr(self, family).members:
-                raise ValueError(f"{family}.members is filled in by the workflow; name the members of a run under runs.NAME.members")
+            if getattr(self, family).combines:
+                raise ValueError(f"{family}.combines is filled in by the workflow; name the members of a run under runs.NAME.members")
         return self
 
 
@@ -192,10 +192,12 @@ class Configuration(Section):
         for name, run in self.runs.items():
             if run.model not in COMBINED_FAMILIES:
                 if run.members:
-                    raise ValueError(f"runs.{name}.members: a {run.model} has no members; only a {' or a '.join(sorted(COMBINED_FAMILIES))} has")
+                    raise ValueError(
+                        f"runs.{name}.members: a {run.model} has no members; only a {' or a '.join(sorted(COMBINED_FAMILIES))} has"
+                    )
                 continue
-            if "members" in run.parameters:
-                raise ValueError(f"runs.{name}.parameters.members: write the members' names one level up, under runs.{name}.members")
+            if "combines" in run.parameters:
+                raise ValueError(f"runs.{name}.parameters.combines: write the members' names one level up, under runs.{name}.members")
             if len(run.members) < 2 or len(set(run.members)) < len(run.members):
                 raise ValueError(f"runs.{name}.members: a {run.model} combines two runs or more, each once, not {run.members}")
             for member in run.members:
@@ -211,7 +213,9 @@ class Configuration(Section):
             raise ValueError(f"{where}: {member} is itself a {its.model}; name its members instead")
         missing = sorted(set(run.seeds) - set(its.seeds)) if its.model in SEEDED_FAMILIES else []
         if missing:
-            raise ValueError(f"{where}: {member} has no run with seed {missing[0]}; add it to runs.{member}.seeds, or leave it out of runs.{name}.seeds")
+            raise ValueError(
+                f"{where}: {member} has no run with seed {missing[0]}; add it to runs.{member}.seeds, or leave it out of runs.{name}.seeds"
+            )
 
     @model_validator(mode="after")
     def _search_is_sound(self) -> "Configuration":
@@ -257,7 +261,7 @@ class Configuration(Section):
                 members = tuple(grid[self._identity(member, seed)] for member in run.members)
                 parameters = self._parameters(name, run)
                 if members:
-                    parameters = parameters.model_copy(update={"members": [member.as_member for member in members]})
+                    parameters = parameters.model_copy(update={"combines": [member.as_member for member in members]})
                     awaited = next((member.tuned for member in members if member.tuned), None)
                 grid[identity] = Run(identity, name, run.model, seed, parameters, awaited, members)
         return grid

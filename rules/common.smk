@@ -69,6 +69,7 @@ SEARCH = CONFIGURATION.search.model_dump(mode="json", exclude={"trials"})
 FETCHING = json.dumps(SECTIONS["source"], sort_keys=True)
 FAMILIES = tuple(sorted({run.model for run in RUNS.values()}))
 COMBINED_RUNS = [name for name, run in RUNS.items() if run.members]
+LOOK_AT_CATEGORIES = any(run.model == "reranker" for run in RUNS.values())
 BASELINE_FAMILIES = {
     name: CONFIGURATION.runs[name].model for name in CONFIGURATION.baselines
 }
@@ -179,9 +180,7 @@ def run_code(stage):
 
 def member_models(wildcards):
     """The model folders of the runs that a run combines."""
-    return [
-        f"results/runs/{member.id}/model" for member in RUNS[wildcards.run].members
-    ]
+    return [f"results/runs/{member.id}/model" for member in RUNS[wildcards.run].members]
 
 
 def baseline_settings(wildcards):
@@ -215,6 +214,12 @@ def item_data(name):
         if workflow.is_rule("build_catalogue")
         else []
     )
+
+
+def item_categories(wildcards):
+    """The items' properties, for a run whose family looks at categories."""
+    asks = RUNS[wildcards.run].model == "reranker"
+    return item_data("properties")(wildcards) if asks else []
 
 
 def benchmark_files(wildcards):

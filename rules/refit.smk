@@ -8,6 +8,7 @@ rule refit_champion:
     input:
         choice="results/champion/choice.json",
         learned=collect("results/runs/{run}/model", run=COMBINED_RUNS),
+        properties=item_data("properties") if LOOK_AT_CATEGORIES else [],
         vocabulary="results/fit/final/items.parquet",
         train="results/fit/final/train.parquet",
     output:
@@ -25,12 +26,13 @@ rule refit_champion:
     params:
         work="results/work/refit",
         runs="results/runs",
+        properties=options("--properties", "properties"),
         settings=settings(training=SECTIONS["training"]),
         code=code_digest("refit", FAMILIES),
     shell:
         "recsys refit {input.train:q} --choice {input.choice:q} --runs {params.runs:q} --items {input.vocabulary:q} --params {output.params:q}"
         " --model {output.model:q} --history {output.history:q} --work {params.work:q} --code {params.code:q}"
-        " --threads {threads} --settings {params.settings:q} 2> >(tee {log:q} >&2)"
+        " --threads {threads} {params.properties} --settings {params.settings:q} 2> >(tee {log:q} >&2)"
 
 
 rule refit_baseline:

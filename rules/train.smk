@@ -12,6 +12,7 @@ rule train_run:
         valid="results/fit/select/valid.parquet",
         tuned=tuned_parameters,
         members=member_models,
+        properties=item_categories,
     output:
         params="results/runs/{run}/params.json",
         model=directory("results/runs/{run}/model"),
@@ -27,9 +28,10 @@ rule train_run:
     params:
         work="results/work/train",
         members=options("--member", "members"),
+        properties=options("--properties", "properties"),
         settings=run_settings,
         code=run_code("train"),
     shell:
         "recsys train {input.train:q} --items {input.vocabulary:q} --valid {input.valid:q} --params {output.params:q}"
         " --model {output.model:q} --history {output.history:q} --work {params.work:q} --code {params.code:q}"
-        " --threads {threads} {params.members} --settings {params.settings:q} 2> >(tee {log:q} >&2)"
+        " --threads {threads} {params.members} {params.properties} --settings {params.settings:q} 2> >(tee {log:q} >&2)"

@@ -15,6 +15,7 @@ def refit(
     work: Annotated[Path, typer.Option(help="Folder of the resume points.")],
     choice: Annotated[Path | None, typer.Option(help="Which run was chosen; without it, the run of the settings.")] = None,
     runs: Annotated[Path | None, typer.Option(help="Folder of the grid's runs, where a blend that was chosen learned its weights.")] = None,
+    properties: Annotated[Path | None, typer.Option(help="The shop's item properties, for families that look at categories.")] = None,
     settings: Annotated[str, typer.Option(help='JSON: {"training": …, "run": …}.')] = "{}",
     code: Annotated[str, typer.Option(help="Digest of the code, part of the resume point's name.")] = "",
     threads: Annotated[int, typer.Option(help="Processor threads.")] = 1,
@@ -35,5 +36,7 @@ def refit(
     run = chosen["refit"] if chosen else required(given, "run")
     learned = existing(runs / chosen["learned"] / "model") if chosen.get("learned") and runs is not None else None
     paths = {"items": existing(items), "train": existing(sessions)}
+    if properties is not None:
+        paths["properties"] = existing(properties)
     outputs = {"model": model, "history": history, "params": params}
     train_run(run, paths, outputs, section(given, "training", TrainingSettings), work, code, device, learned=learned)

@@ -15,6 +15,7 @@ def train(
     history: Annotated[Path, typer.Option(help="History to write, a row an epoch.")],
     work: Annotated[Path, typer.Option(help="Folder of the resume points.")],
     settings: Annotated[str, typer.Option(help='JSON: {"run": …, "training": …, "exclude_session_items": …}.')],
+    properties: Annotated[Path | None, typer.Option(help="The shop's item properties, for families that look at categories.")] = None,
     member: Annotated[list[Path] | None, typer.Option(help="Of a blend or reranker: a member's model folder.")] = None,
     code: Annotated[str, typer.Option(help="Digest of the code, part of the resume point's name.")] = "",
     threads: Annotated[int, typer.Option(help="Processor threads.")] = 1,
@@ -31,6 +32,8 @@ def train(
     use_threads(threads)
     given = parse_settings(settings)
     paths = {"items": existing(items), "train": existing(sessions), "valid": existing(valid)}
+    if properties is not None:
+        paths["properties"] = existing(properties)
     training = section(given, "training", TrainingSettings)
     run, exclude = required(given, "run"), given.get("exclude_session_items", False)
     outputs = {"model": model, "history": history, "params": params}

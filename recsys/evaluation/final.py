@@ -15,12 +15,16 @@ from recsys.sessions.table import Sessions
 from recsys.settings.training import EvaluationSettings
 
 _RANKED = ("recall", "mrr", "ndcg")
+MEMBERS = "members"
+"""Folder, below a model over models, of its members."""
 
 
 def score_on_test(
     choice: dict[str, Any], champion: Path, baselines: dict[str, Path], test: Sessions, support: np.ndarray, settings: EvaluationSettings
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Ranking]]:
     """The champion's metrics.json, the comparison with its intervals, and every tested model's ranks by name, the champion's first.
+
+    A champion that combines other models is tested beside these, as they were refitted with it.
 
     Parameters
     ----------
@@ -41,9 +45,17 @@ def score_on_test(
         # A champion that is itself a baseline was fitted twice; both are the same model.
         if baseline not in rankings:
             rankings[baseline], measured[baseline] = measure(load_model(folder), test, support, settings)
+    members = champion / MEMBERS
+    own = sorted(folder.name for folder in members.iterdir()) if members.is_dir() else []
+    for member in own:
+        if member not in rankings:
+            rankings[member], measured[member] = measure(load_model(members / member), test, support, settings)
     metrics = {"run": name, "model": family, "predictions": len(ranking.ranks)}
     metrics |= {kind: champion_metrics[kind] for kind in _RANKED}
     metrics["baselines"] = {baseline: {kind: measured[baseline][kind] for kind in _RANKED} for baseline in baselines}
+
+    if own:
+        metrics["members"] = {member: {kind: measured[member][kind] for kind in _RANKED} for member in own}
 
     session = ranking.positions.session
     order = sorted(rankings, key=lambda model: -measured[model]["recall"]["20"])

@@ -89,6 +89,9 @@ def refuse_collapsed(model: Model, sessions: Sessions, positions: Positions) -> 
     for place in chosen:
         prefix = sessions.items[sessions.offsets[positions.session[place]] : positions.click[place]]
         scores = model.score_all(Sessions.from_lists([prefix]))[0]  # [items]
+        scores = scores[~np.isneginf(scores)]  # which are not recommended at all
+        if not len(scores):
+            continue
         low, high = float(scores.min()), float(scores.max())
         if not (low == high or high - low <= 1e-6 * max(abs(low), abs(high))):  # NaN is left to the ranking
             return

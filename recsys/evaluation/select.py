@@ -1,5 +1,6 @@
 """Which run is refitted: the best on validation, seeds averaged."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,12 @@ def select_run(folders: list[Path], settings: EvaluationSettings, training: Trai
     for name, own in by_name.items():
         values[name], session = read_gains([folder / "ranks.parquet" for folder in own], settings.metric)
     order = sorted(values, key=lambda name: (-values[name].mean(), name))
-    winner = order[0]
+    described = {name: read_json(own[0] / "params.json") for name, own in by_name.items()}
+
+    def apart(name: str, other: str) -> dict[str, float]:
+        return paired_difference(values[name], values[other], session, settings.bootstrap, settings.confidence)
+
+    winner, kept = _winner(order, described, apart)
     table = []
     for name in order:
         runs = [read_json(folder / "metrics.json") for folder in by_name[name]]
@@ -52,36 +58,60 @@ def select_run(folders: list[Path], settings: EvaluationSettings, training: Trai
         row = {"name": name, "model": runs[0]["model"], "seeds": len(runs), "mean": float(values[name].mean())}
         row |= {"lowest": min(each), "highest": max(each)}
         if name != winner:
-            row["winner_minus_this"] = paired_difference(values[winner], values[name], session, settings.bootstrap, settings.confidence)
+            row["winner_minus_this"] = apart(winner, name)
         table.append(row)
 
     own = by_name[winner]
-    params = read_json(own[0] / "params.json")
+    params = described[winner]
     epochs = [_kept_epoch(folder / "history.parquet", training) for folder in own]
     chosen_epochs = round(float(np.median([epoch for epoch in epochs if epoch]))) if any(epochs) else None
     parameters = params["parameters"] | ({"epochs": chosen_epochs} if chosen_epochs else {})
-    if parameters.get("members"):
-        parameters["members"] = [_with_kept_epoch(member, folders, training) for member in parameters["members"]]
+    if parameters.get("combines"):
+        parameters["combines"] = [_with_kept_epoch(member, folders, training) for member in parameters["combines"]]
     refit = {"run": winner, "name": winner, "model": params["model"], "seed": params["seed"], "parameters": parameters}
     why = (
-        f"{winner} has the highest {settings.metric} on validation, {table[0]['mean']:.4f} (mean of {len(own)} seed{'s' * (len(own) > 1)})"
+        f"{winner} has the highest {settings.metric} on validation, {values[winner].mean():.4f} (mean of {len(own)} "
+        f"seed{'s' * (len(own) > 1)})"
     )
-    if len(table) > 1:
-        second = table[1]
+    others = [row for row in table if row["name"] != winner]
+    if winner == order[0] and others:
+        second = others[0]
         gap = second["winner_minus_this"]
         why += (
             f"; {second['name']} follows with {second['mean']:.4f}, {gap['mean']:+.4f} in between ({gap['low']:+.4f} to {gap['high']:+.4f})"
         )
+    why += kept
     return {
         "run": winner,
         "runs": sorted(folder.name for folder in own),
         "metric": settings.metric,
         "why": why,
         "epochs": epochs,
-        "learned": own[0].name if parameters.get("members") else None,
+        "learned": own[0].name if parameters.get("combines") else None,
         "refit": refit,
         "table": table,
     }
+
+
+def _winner(order: list[str], described: dict[str, dict[str, Any]], apart: Callable[[str, str], dict[str, float]]) -> tuple[str, str]:
+    """The first of the runs, best first, and what is told of it; but a re-ranker only where it is surely better than the blend whose order
+    it corrects.
+    """
+    first = order[0]
+    blend = next((name for name in order if _is_the_blend_of(described[name], described[first])), None)
+    if described[first]["model"] != "reranker" or blend is None:
+        return first, ""
+    gap = apart(first, blend)
+    told = f"than {blend}: {gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
+    if gap["low"] > 0:
+        return first, f"; it is surely better {told}"
+    return next(name for name in order if described[name]["model"] != "reranker"), f"; {first} is not kept, not being surely better {told}"
+
+
+def _is_the_blend_of(described: dict[str, Any], reranker: dict[str, Any]) -> bool:
+    """Whether a run is a blend of the same members as a re-ranker."""
+    members = [{member["name"] for member in run["parameters"].get("combines", [])} for run in (described, reranker)]
+    return described["model"] == "blend" and members[0] == members[1]
 
 
 def _with_kept_epoch(member: dict[str, Any], folders: list[Path], training: TrainingSettings) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class Combined(Model):
         """
         context = context if context is not None else FitContext()
         self.n_items_ = data.n_items
-        self.members_ = {member.name: _fitted(member, data, context) for member in self.parameters.members}
+        self.members_ = {member.name: _fitted(member, data, context) for member in self.parameters.combines}
         self.describe(data)
         if data.valid is not None:
             self._learn_stages(data.valid)
@@ -213,7 +213,7 @@ class Combined(Model):
     def load(cls, folder: Path, with_members: bool = True) -> Self:
         """Read what `save` wrote; without the members, for those who bring their own."""
         model = super().load(folder)
-        names = [member.name for member in model.parameters.members] if with_members else []
+        names = [member.name for member in model.parameters.combines] if with_members else []
         model.members_ = {name: load_model(folder / MEMBERS / name) for name in names}
         return model
 

@@ -72,6 +72,7 @@ class GRU4Rec(Model):
 
     arrays_: Arrays
     _device: str = "cpu"
+    _made: tuple[Arrays, Product] | None = None
 
     def fit(self, data: FitData, context: FitContext | None = None) -> Self:
         """Train for the configured epochs, or until validation stops it.
@@ -131,10 +132,16 @@ class GRU4Rec(Model):
             return None
 
         def validate(arrays: Arrays) -> dict[str, float]:
-            self.arrays_ = arrays
+            self.arrays_ = dict(arrays)  # another one each time: training goes on in the same memory
             return context.validate(self)
 
         return validate
+
+    def _product(self) -> Product:
+        """What scores, made once for the arrays that the model has."""
+        if self._made is None or self._made[0] is not self.arrays_:
+            self._made = self.arrays_, Product.of(apart(self.arrays_))
+        return self._made[1]
 
     def _require_memory(self, needed: tuple[int, int], data: FitData, device: str) -> None:
         """Make sure of memory for what is as large as the shop and its log, and for a step."""
@@ -157,13 +164,13 @@ class GRU4Rec(Model):
             last = np.zeros((len(queries), self.parameters.layers[-1]), np.float32)
             last[filled] = outputs(member, queries)[queries.offsets[1:][filled] - 1]
             states.append(last)
-        product = Product.of(members)
+        product = self._product()
         return _scores(product, product.queries(states))
 
     def score_positions(self, sessions: Sessions, positions: Positions, chunk: int) -> Iterator[np.ndarray]:
         """As the interface has it; every session is followed once, click by click."""
         members = apart(self.arrays_)
-        product = Product.of(members)
+        product = self._product()
         for _, queries in _before(members, product, sessions, positions):
             for begin in range(0, len(queries), chunk):
                 yield _scores(product, queries[begin : begin + chunk])
@@ -181,7 +188,7 @@ class GRU4Rec(Model):
 
         members = apart(self.arrays_)
         networks = [Network(member, self.parameters, np.ones(self.n_items_), torch.device(self._device)) for member in members]
-        return rank_on_device(networks, Product.of(members), sessions, positions, length, exclude_clicked)
+        return rank_on_device(networks, self._product(), sessions, positions, length, exclude_clicked)
 
     def top_positions(
         self, sessions: Sessions, positions: Positions, length: int, exclude_clicked: bool = False
@@ -189,7 +196,7 @@ class GRU4Rec(Model):
         """As the interface has it, by way of the lists that ranking makes."""
         _, lists = self.rank_positions(sessions, positions, length, exclude_clicked)
         members = apart(self.arrays_)
-        product = Product.of(members)
+        product = self._product()
         scores = np.full(lists.shape, -np.inf, np.float32)
         for part, queries in _before(members, product, sessions, positions):
             for row, (query, listed) in enumerate(zip(queries, lists[part], strict=True), start=part.start):
@@ -203,7 +210,7 @@ class GRU4Rec(Model):
         ranks = np.empty(len(positions), np.int64)
         lists = np.empty((len(positions), length), np.int32)
         members = apart(self.arrays_)
-        product = Product.of(members)
+        product = self._product()
         for part, queries in _before(members, product, sessions, positions):
             begins, ends = sessions.offsets[positions.session[part]], positions.click[part]
             try:

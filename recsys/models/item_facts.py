@@ -148,4 +148,6 @@ def facts_of_candidates(facts: ItemFacts, queries: Queries, candidates: Candidat
 def _click(queries: Queries, places: np.ndarray) -> np.ndarray:
     """The clicks at the given places of the flat array, int64 [Q]; -1 where that is before the query begins."""
     there = places >= queries.offsets[:-1]
-    return np.where(there, queries.items[np.where(there, places, 0)], -1).astype(np.int64) if len(queries.items) else np.full(len(places), -1)
+    return (
+        np.where(there, queries.items[np.where(there, places, 0)], -1).astype(np.int64) if len(queries.items) else np.full(len(places), -1)
+    )

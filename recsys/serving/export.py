@@ -1,9 +1,10 @@
 """From a fitted model to the form it is served from, and the proof that both answer alike."""
 
+import copy
 import dataclasses
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +16,15 @@ from recsys.serving.recommender import LARGEST_K, Scorer
 from recsys.serving.settings import StageSettings
 from recsys.sessions.table import Sessions
 
+if TYPE_CHECKING:
+    from recsys.models.combined import Combined
+
 RTOL, ATOL = 1e-4, 1e-5
 """Two float32 sums of the same terms in another order stay well within this."""
+
+LARGEST_SHARE_APART = 0.03
+"""Of a model over models: queries whose scores may differ by more. A member may list two items in the other order whose scores differ by
+rounding alone, and their ranks then differ by one."""
 
 _BATCHES = (1, 2, 7)
 
@@ -32,8 +40,9 @@ def check_scorer(scorer: Scorer, model: Model, exclude_session_items: bool, long
     Raises
     ------
     PackageError
-        If a score differs by more than a relative 1e-4.
+        If a score differs by more than a relative 1e-4; of a model over models, if scores of more than a few sessions do.
     """
+    apart, compared = 0, 0
     random = np.random.default_rng(seed)
     lengths = sorted({1, min(3, longest), longest})
     k = min(LARGEST_K, model.n_items_)
@@ -44,20 +53,30 @@ def check_scorer(scorer: Scorer, model: Model, exclude_session_items: bool, long
             _, expected = model.recommend(queries, k, exclude=queries if exclude_session_items else None)
             indices, scores = scorer.top(lists, k)
             where = f"a batch of {batch} sessions of {shape} clicks"
+            if not model.capabilities.exact_full_rank:
+                apart += int(np.count_nonzero(~np.isclose(scores, expected, rtol=RTOL, atol=ATOL).all(axis=1)))
+                compared += batch
+                continue
             if not np.allclose(scores, expected, rtol=RTOL, atol=ATOL):
                 raise PackageError(f"the exported graph's best scores differ from the model's for {where}; the export is faulty")
             listed = np.isfinite(scores)
             own = scores_of(model, queries, np.where(listed, indices, 0))
             if not np.allclose(scores[listed], own[listed], rtol=RTOL, atol=ATOL):
                 raise PackageError(f"the exported graph lists items whose scores differ from the model's for {where}; the export is faulty")
+    if apart > LARGEST_SHARE_APART * compared:
+        raise PackageError(
+            f"the exported {model.family} answers {apart} of {compared} sessions with other scores than the model; the export is faulty"
+        )
 
 
 def export_model(model_folder: Path, output: Path, settings: StageSettings) -> dict[str, Any]:
-    """Write the export folder of a fitted model: a checked ONNX graph, or a counting model's own files; and `runtime.json`.
+    """Write the export folder of a fitted model: a checked ONNX graph, a counting model's own files, or, of a model over models, these
+    of its members beside what combines them; and `runtime.json`.
 
     Returns
     -------
-    The content of `runtime.json`: family, runtime, class, capabilities, items, whether session items are left out, digests of the files.
+    The content of `runtime.json`: family, runtime, class, what serves the members of a model over models, capabilities, items, whether
+    session items are left out, digests of the files.
 
     Raises
     ------
@@ -68,19 +87,17 @@ def export_model(model_folder: Path, output: Path, settings: StageSettings) -> d
     exclude = settings.evaluation.exclude_session_items
     runtime = model.capabilities.runtime
     with whole_folder(output) as folder:
-        if runtime == "onnx":
-            from recsys.serving.onnx_graph import build_graph, write_graph
-            from recsys.serving.onnx_runtime import OnnxScorer
-
-            write_graph(build_graph(model.arrays(), exclude), folder / "session.onnx")
-            check_scorer(OnnxScorer(folder / "session.onnx"), model, exclude, settings.serve.max_session_length)
-        else:
-            for name in ("manifest.json", *read_manifest(model_folder)["files"]):
-                shutil.copyfile(model_folder / name, folder / name)
+        members: dict[str, dict[str, Any]] = {}
+        match runtime:
+            case "onnx":
+                _write_graph(model, folder, settings)
+            case "native":
+                _copy_model(model_folder, folder)
+            case "combined":
+                members = _write_parts(model, model_folder, folder, settings)
         description = {
-            "family": model.family,
-            "runtime": runtime,
-            "model_class": [type(model).__module__, type(model).__name__],
+            **_served_by(model),
+            "members": members,
             "capabilities": dataclasses.asdict(model.capabilities),
             "items": model.n_items_,
             "exclude_session_items": exclude,
@@ -88,6 +105,52 @@ def export_model(model_folder: Path, output: Path, settings: StageSettings) -> d
         }
         write_json(folder / "runtime.json", description)
     return description
+
+
+def _served_by(model: Model) -> dict[str, Any]:
+    return {
+        "family": model.family,
+        "runtime": model.capabilities.runtime,
+        "model_class": [type(model).__module__, type(model).__name__],
+    }
+
+
+def _write_graph(model: Model, folder: Path, settings: StageSettings) -> None:
+    from recsys.serving.onnx_graph import build_graph, write_graph
+    from recsys.serving.onnx_runtime import OnnxScorer
+
+    exclude = settings.evaluation.exclude_session_items
+    write_graph(build_graph(model.arrays(), exclude), folder / "session.onnx")
+    check_scorer(OnnxScorer(folder / "session.onnx"), model, exclude, settings.serve.max_session_length)
+
+
+def _copy_model(model_folder: Path, folder: Path) -> None:
+    for name in ("manifest.json", *read_manifest(model_folder)["files"]):
+        shutil.copyfile(model_folder / name, folder / name)
+
+
+def _write_parts(model: "Combined", model_folder: Path, folder: Path, settings: StageSettings) -> dict[str, dict[str, Any]]:
+    """What combines, and each member as a package of its own would have it; returns what serves the members."""
+    from recsys.models.combined import MEMBERS
+    from recsys.serving.combined_runtime import COMBINATION, load_scorer
+
+    for name, member in model.members_.items():
+        own = folder / "model" / MEMBERS / name
+        if member.capabilities.runtime == "onnx":
+            own.mkdir(parents=True)
+            _write_graph(member, own, settings)
+        else:
+            (own / "model").mkdir(parents=True)
+            _copy_model(model_folder / MEMBERS / name, own / "model")
+    alone = copy.copy(model)
+    alone.members_ = {}
+    (folder / "model" / COMBINATION).mkdir()
+    alone.save(folder / "model" / COMBINATION)
+    served = {name: _served_by(member) for name, member in model.members_.items()}
+    exclude = settings.evaluation.exclude_session_items
+    scorer = load_scorer(folder, _served_by(model) | {"members": served, "exclude_session_items": exclude})
+    check_scorer(scorer, model, exclude, settings.serve.max_session_length)
+    return served
 
 
 def read_export(folder: Path) -> dict[str, Any]:

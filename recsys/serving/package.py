@@ -20,8 +20,11 @@ from recsys.serving.settings import StageSettings
 _REQUIREMENTS = {
     "onnx": ("mlflow", "numpy", "pandas", "polars", "onnxruntime"),
     "native": ("mlflow", "numpy", "pandas", "polars", "pydantic", "safetensors"),
+    "combined": ("mlflow", "numpy", "pandas", "polars", "pydantic", "safetensors"),
 }
 """What a package of each runtime imports."""
+_OF_FAMILY = {"reranker": ("lightgbm",)}
+"""What a family imports beside that."""
 
 
 _ENTRY = '''"""What MLflow runs when it opens the package: the model as code, so that nothing is pickled."""
@@ -38,12 +41,14 @@ def _copy_code(description: dict[str, Any], folder: Path) -> list[Path]:
     """Copy the modules that the package runs on below `folder`, the built extension too where one of them imports it; returns the copied
     top packages.
     """
-    from recsys.serving import native_runtime, onnx_runtime, pyfunc
+    from recsys.serving import combined_runtime, native_runtime, onnx_runtime, pyfunc
 
-    runtimes = {"onnx": onnx_runtime, "native": native_runtime}
-    roots = [pyfunc.__name__, runtimes[description["runtime"]].__name__]
-    if description["runtime"] == "native":
-        roots.append(description["model_class"][0])
+    runtimes = {"combined": combined_runtime, "onnx": onnx_runtime, "native": native_runtime}
+    roots = [pyfunc.__name__]
+    for part in (description, *description["members"].values()):
+        roots.append(runtimes[part["runtime"]].__name__)
+        if part["runtime"] != "onnx":
+            roots.append(part["model_class"][0])
     for module in sorted(closure(*roots)):
         source = ROOT.joinpath(*module.split("."))
         path = source / "__init__.py" if source.is_dir() else source.with_suffix(".py")
@@ -56,6 +61,13 @@ def _copy_code(description: dict[str, Any], folder: Path) -> list[Path]:
     (built,) = find_spec(EXTENSION).submodule_search_locations
     shutil.copytree(built, folder / EXTENSION, ignore=shutil.ignore_patterns("__pycache__", "*.pyi", "py.typed"))
     return [folder / "recsys", folder / EXTENSION]
+
+
+def _requirements(description: dict[str, Any]) -> list[str]:
+    """Distributions that the package imports: those of the runtimes of all its parts, and of the family itself."""
+    parts = (description, *description["members"].values())
+    names = {name for part in parts for name in _REQUIREMENTS[part["runtime"]]}
+    return sorted(names | {name for part in parts for name in _OF_FAMILY.get(part["family"], ())})
 
 
 def _signature(id_type: str) -> Any:
@@ -106,22 +118,24 @@ def build_package(export: Path, items: Path, package: Path, settings: StageSetti
         work = Path(scratch)
         write_parquet(vocabulary, work / "items.parquet")
         artifacts = {"items": str(work / "items.parquet")}
-        if description["runtime"] == "onnx":
-            artifacts |= {name: str(export / name) for name in description["files"]}
-        else:
-            (work / "model").mkdir()
-            for name in description["files"]:
-                shutil.copyfile(export / name, work / "model" / name)
-            artifacts["model"] = str(work / "model")
+        match description["runtime"]:
+            case "onnx":
+                artifacts |= {name: str(export / name) for name in description["files"]}
+            case "native":
+                (work / "model").mkdir()
+                for name in description["files"]:
+                    shutil.copyfile(export / name, work / "model" / name)
+                artifacts["model"] = str(work / "model")
+            case "combined":
+                artifacts["model"] = str(export / "model")
         (work / "model.py").write_text(_ENTRY, encoding="utf-8")
-        _save_model(
-            folder, work / "model.py", artifacts, _copy_code(description, work / "code"), description["runtime"], id_type, vocabulary
-        )
+        _save_model(folder, work / "model.py", artifacts, _copy_code(description, work / "code"), description, id_type, vocabulary)
         manifest = {
             "format": PACKAGE_FORMAT,
             "family": description["family"],
             "runtime": description["runtime"],
             "model_class": description["model_class"],
+            "members": description["members"],
             "capabilities": description["capabilities"],
             "shop": settings.shop,
             "items": vocabulary.height,
@@ -136,7 +150,13 @@ def build_package(export: Path, items: Path, package: Path, settings: StageSetti
 
 
 def _save_model(
-    folder: Path, entry: Path, artifacts: dict[str, str], code: list[Path], runtime: str, id_type: str, vocabulary: pl.DataFrame
+    folder: Path,
+    entry: Path,
+    artifacts: dict[str, str],
+    code: list[Path],
+    description: dict[str, Any],
+    id_type: str,
+    vocabulary: pl.DataFrame,
 ) -> None:
     import mlflow.pyfunc
     import pandas as pd
@@ -151,7 +171,7 @@ def _save_model(
         artifacts=artifacts,
         signature=_signature(id_type),
         input_example=pd.DataFrame({"session": [example]}),
-        pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS[runtime]],
+        pip_requirements=[f"{name}=={version(name)}" for name in _requirements(description)],
     )
     _forget_paths(folder / "MLmodel")
 

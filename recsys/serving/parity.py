@@ -13,7 +13,7 @@ from recsys.errors import PackageError
 from recsys.files import read_json, write_json
 from recsys.models.interface import Model
 from recsys.models.registry import load_model
-from recsys.serving.export import ATOL, RTOL, scores_of
+from recsys.serving.export import ATOL, LARGEST_SHARE_APART, RTOL, scores_of
 from recsys.serving.recommender import LARGEST_K
 from recsys.serving.settings import StageSettings
 from recsys.sessions.table import Positions, Sessions
@@ -151,7 +151,8 @@ def check_parity(model_folder: Path, package: Path, items: Path, test: Path, met
 
     Returns
     -------
-    Queries compared, the largest absolute and relative difference of a score, the share of equal top 20 lists, what is tolerated, and
+    Queries compared, of a model over models how many are apart (`export.LARGEST_SHARE_APART`), of all others the largest absolute and
+    relative difference of a score, the share of equal top 20 lists, what is tolerated, and
     the test recall@20 through the package beside that of `metrics`.
 
     Raises
@@ -169,7 +170,7 @@ def check_parity(model_folder: Path, package: Path, items: Path, test: Path, met
 
     rows = np.unique(np.linspace(0, len(positions) - 1, min(MOST_QUERIES, len(positions))).astype(np.int64))
     k = min(CUTOFF, model.n_items_)
-    largest, largest_relative, equal = 0.0, 0.0, 0
+    largest, largest_relative, equal, apart = 0.0, 0.0, 0, 0
     chunk = max(1, min(_CHUNK, _SCORES_AT_ONCE // model.n_items_))
     for begin in range(0, len(rows), chunk):
         queries = prefixes(sessions, positions, rows[begin : begin + chunk], longest)
@@ -187,6 +188,10 @@ def check_parity(model_folder: Path, package: Path, items: Path, test: Path, met
         compared = [expected]
         if model.capabilities.exact_full_rank:
             compared.append(scores_of(model, table, listed))
+        if not model.capabilities.exact_full_rank:
+            near = np.isclose(scores, expected, rtol=RTOL, atol=ATOL).all(axis=1)  # a list is as near as its farthest score
+            apart += int(np.count_nonzero(~near))
+            given &= near[:, None]
         for values in compared:
             if not np.allclose(scores[given], values[given], rtol=RTOL, atol=ATOL):
                 raise PackageError("the package's scores differ from the fitted model's; build the package again from this model")
@@ -195,6 +200,12 @@ def check_parity(model_folder: Path, package: Path, items: Path, test: Path, met
             relative = difference / np.maximum(np.abs(values[given]), ATOL)
             largest_relative = max(largest_relative, float(relative.max(initial=0.0)))
 
+    if apart > LARGEST_SHARE_APART * len(rows):
+        raise PackageError(
+            f"the package answers {apart} of {len(rows)} sessions with other scores than the fitted {model.family}; "
+            "build the package again from this model"
+        )
+
     ranks = opened.ranks(sessions, positions, longest)
     through_package = float((ranks <= CUTOFF).mean())
     reported = float(read_json(metrics)["recall"][str(CUTOFF)])
@@ -202,6 +213,7 @@ def check_parity(model_folder: Path, package: Path, items: Path, test: Path, met
     expected_recall = reported + gained / len(positions)
     parity = {
         "queries": len(rows),
+        "queries_apart": apart,
         "largest_absolute_difference": largest,
         "largest_relative_difference": largest_relative,
         "equal_top_20": equal / len(rows),

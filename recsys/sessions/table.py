@@ -127,7 +127,7 @@ class Positions:
         return len(self.click)
 
     def at_once(self, sessions: Sessions, most: int) -> Iterator[tuple[slice, Sessions, "Positions"]]:
-        """Whole sessions with about `most` predictions at a time, one session at least: which of the predictions, and both by themselves."""
+        """Whole sessions with about `most` predictions at a time: which of the predictions, and both by themselves."""
         first = 0
         while first < len(sessions):
             begin = int(np.searchsorted(self.session, first))

@@ -25,7 +25,7 @@ class Member(Section):
 class BlendParameters(Section):
     """Several models as one: a weighted sum of what they say of the items that any of them lists."""
 
-    members: list[Member] = []
+    combines: list[Member] = []
     """What is combined; the workflow fills it in from the run's `members`."""
     method: Literal["stacking", "scores", "reciprocal_rank"] = "stacking"
     """What is summed up: each member's reciprocal rank (Cormack et al., SIGIR 2009), its calibrated scores, or both (stacking, Wolpert,

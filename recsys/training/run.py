@@ -1,11 +1,14 @@
 """One run of the grid: fit, watched and resumable, and the folder it leaves."""
 
+import datetime as dt
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from recsys.catalogue.lookup import categories_of
 from recsys.errors import ConfigurationError
 from recsys.evaluation.ranking import flat_metrics, rank_targets
 from recsys.files import file_digest, value_digest, whole_folder, write_json, write_parquet
@@ -67,7 +70,9 @@ def prepare(
     kind = model_class(run["model"])
     model = kind(section(run, "parameters", kind.parameters_class), seed=run["seed"])
     valid = Sessions.from_parquet(data_paths["valid"]) if "valid" in data_paths else None
-    data = FitData(Sessions.from_parquet(data_paths["train"]), pl.read_parquet(data_paths["items"]), valid)
+    train, items = Sessions.from_parquet(data_paths["train"]), pl.read_parquet(data_paths["items"])
+    categories = category_codes(data_paths["properties"], items, train) if "properties" in data_paths else None
+    data = FitData(train, items, valid, categories)
 
     def validate(fitted: Model) -> dict[str, float]:
         return flat_metrics(rank_targets(fitted, valid, exclude_session_items).ranks)
@@ -107,7 +112,7 @@ def train_run(
     run
         `{"run", "model", "seed", "parameters"}`, see `recsys.config.Run.settings`.
     data_paths
-        `items`, `train` and, to stop early on, `valid`.
+        `items`, `train`, to stop early on `valid`, and, of a family that asks for categories, `properties`.
     outputs
         `model`, a folder; `history`, a row an epoch; `params`, what the run was made from.
     training
@@ -147,12 +152,28 @@ def train_run(
             Checkpoint(point).clear()
 
 
+def category_codes(properties: Path, items: pl.DataFrame, train: Sessions) -> np.ndarray | None:
+    """The category of each item as it was known when the last training session started: int32 [items], -1 where none was; None where the
+    shop has no categories.
+    """
+    if train.starts is None or not len(train):
+        return None
+    at = dt.datetime.fromtimestamp(int(train.starts.max()) / 1000, tz=dt.UTC)
+    known = categories_of(pl.scan_parquet(properties), at)
+    if not known.height:
+        return None
+    codes = known.select("item_id", pl.col("category").rank("dense").cast(pl.Int32).alias("code_of_category") - 1)
+    joined = items.sort("index").join(codes, on="item_id", how="left", maintain_order="left")
+    return joined["code_of_category"].fill_null(-1).to_numpy()
+
+
 def member_folders(run: dict[str, Any], folders: list[Path]) -> dict[str, Path]:
     """The folders of a run's members, given in the members' order, by the members' names."""
-    names = [member["name"] for member in run["parameters"].get("members", [])]
+    names = [member["name"] for member in run["parameters"].get("combines", [])]
     if len(names) != len(folders):
         raise ConfigurationError(
-            f"the run {run['run']} has {len(names)} members ({', '.join(names)}), but {len(folders)} folders were given; pass one --member each"
+            f"the run {run['run']} has {len(names)} members ({', '.join(names)}), but {len(folders)} folders were given; "
+            "pass one --member each"
         )
     return dict(zip(names, folders, strict=True))
 
