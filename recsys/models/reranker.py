@@ -1,7 +1,7 @@
 """A re-ranker: boosted trees correct a blend's order by what the session and the items look like.
 
-Source: Burges, "From RankNet to LambdaRank to LambdaMART: an overview", 2010. The trees start from the blend's scores, so that what they
-cannot tell apart stays in its order; they learn from the same past as its weights.
+Source: Burges, "From RankNet to LambdaRank to LambdaMART: an overview", 2010. The trees learn from the same past as the blend's weights;
+what they cannot tell apart stays in the blend's order.
 
 Shapes: Q queries, U candidates of all queries together, V items, F features.
 """
@@ -26,6 +26,8 @@ _UNLISTED = 1_000
 """Rank that stands for not being listed by a member."""
 _JUDGED = 20
 """Places whose order the trees are to get right."""
+_TIE = 1e-4
+"""Weight of the blend's score beside the trees'."""
 
 
 class Reranker(Blend):
@@ -74,9 +76,9 @@ class Reranker(Blend):
             return
         features = self._features(queries, best, scores[places])
         groups = np.diff(best.offsets)[told]
-        self.trees_.append(self._grow(features[rows], clicked[places][rows], groups, scores[places][rows]))
+        self.trees_.append(self._grow(features[rows], clicked[places][rows], groups))
 
-    def _grow(self, features: np.ndarray, clicked: np.ndarray, groups: np.ndarray, scores: np.ndarray) -> "lightgbm.Booster":
+    def _grow(self, features: np.ndarray, clicked: np.ndarray, groups: np.ndarray) -> "lightgbm.Booster":
         import lightgbm
 
         settings = {
@@ -92,18 +94,19 @@ class Reranker(Blend):
             "num_threads": threads(),
             "verbose": -1,
         }
-        data = lightgbm.Dataset(features, clicked, group=groups, init_score=scores)
-        return lightgbm.train(settings, data, self.parameters.rounds)
+        return lightgbm.train(settings, lightgbm.Dataset(features, clicked, group=groups), self.parameters.rounds)
 
     def combine(self, stage: int, queries: Queries, candidates: Candidates) -> np.ndarray:
         """As `Combined` has it: the blend's order, corrected; -inf below its best."""
         scores = super().combine(stage, queries, candidates)
         best, places = self._best(candidates, scores)
         corrected = np.full(len(scores), -np.inf, np.float32)
-        corrected[places] = scores[places]
         trees = self.trees_[stage]
-        if trees is not None and len(places):
-            corrected[places] += trees.predict(self._features(queries, best, scores[places]), num_threads=1).astype(np.float32)
+        if trees is None or not len(places):
+            corrected[places] = scores[places]
+        else:
+            grown = trees.predict(self._features(queries, best, scores[places]), num_threads=threads())
+            corrected[places] = grown + _TIE * scores[places]
         return corrected
 
     def _best(self, candidates: Candidates, scores: np.ndarray) -> tuple[Candidates, np.ndarray]:
