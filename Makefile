@@ -9,7 +9,7 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 TORCH_BACKEND ?=
 VENV := .venv
 BIN := $(VENV)/bin
-GROUPS := workflow download events figures train tune export serve build test lint
+GROUPS := workflow download events figures train combine tune export serve build test lint
 UV_VERSION := $(shell sed -n 's/^uv==\([^ ;]*\).*/\1/p' requirements.lock)
 RUST := $(shell find rust_sessionizer -name target -prune -o -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.lock' -o -name '*.py' -o -name '*.pyi' \) -print)
 

@@ -30,6 +30,7 @@ SAME_NAME = frozenset(
         "fastapi",
         "httptools",
         "kaggle",
+        "lightgbm",
         "mlflow",
         "numpy",
         "onnx",
@@ -46,6 +47,7 @@ SAME_NAME = frozenset(
         "rich",
         "safetensors",
         "scikit-learn",
+        "scipy",
         "six",
         "sqlalchemy",
         "starlette",
@@ -66,7 +68,12 @@ NOT_IMPORTED = {
 client and Optuna's fANOVA import undeclared."""
 BROUGHT_ALONG = frozenset({"triton"})
 """What another package brings along where it can be used, and the code does without elsewhere: Triton comes with torch's CUDA builds."""
-SERVED_CODE = ("recsys.serving.pyfunc", "recsys.serving.onnx_runtime", "recsys.serving.native_runtime")
+SERVED_CODE = (
+    "recsys.serving.pyfunc",
+    "recsys.serving.onnx_runtime",
+    "recsys.serving.native_runtime",
+    "recsys.serving.combined_runtime",
+)
 """What a package brings along and MLflow imports from there."""
 SERVING_STAGES = {"package", "smoke", "register", "serve", "examples"}
 RUST_VERSION = re.search(r'rust-version = "([0-9.]+)"', (ROOT / "rust_sessionizer" / "Cargo.toml").read_text(encoding="utf-8"))[1]

@@ -1,0 +1,310 @@
+"""Every model on two public logs: chosen on validation, scored once on test; with training time, time a query and size.
+
+    python benchmarks/accuracy.py [--seeds 1 2 3] [--folder results/accuracy] [--only MODEL ...] [--write]
+
+Takes RECSYS_DATA_DIR's retailrocket_sequences and rsc15_100k through the workflow as far as the two fit windows. Every model is fitted on
+the select window and judged on validation; then it is fitted again on train + valid (models over models take over what they learned on
+validation) and ranks every test position, and, for RetailRocket, COTREC's pairs of prefix and target. Models that depend on a seed are
+fitted once a seed. What was done is kept in --folder, a model and a JSON file each, so that an interrupted call goes on.
+
+`ms a query`: sessions of test prefixes, one at a time, one thread, 20 items, by what a package is served with, in this process.
+--write writes benchmarks/accuracy.md and docs/accuracy.svg.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.conformance import RETAILROCKET, data_folder, window  # noqa: E402
+from recsys.evaluation.bootstrap import interval, paired_difference  # noqa: E402
+from recsys.evaluation.ranking import flat_metrics, gains, rank_targets  # noqa: E402
+from recsys.files import read_json, whole_folder, write_json  # noqa: E402
+from recsys.models.interface import FitContext, FitData  # noqa: E402
+from recsys.models.registry import load_model, model_class  # noqa: E402
+from recsys.models.scores import EXCLUDED  # noqa: E402
+from recsys.serving.export import export_model  # noqa: E402
+from recsys.serving.settings import StageSettings  # noqa: E402
+from recsys.sessions.table import Sessions  # noqa: E402
+from recsys.settings.blend import Member  # noqa: E402
+from recsys.training.hardware import use_threads  # noqa: E402
+
+LOGS = ("retailrocket_sequences", "rsc15_100k")
+PAIRS = {"retailrocket_sequences": "retailrocket_sequences/test.parquet"}
+KNN = {
+    "retailrocket_sequences": {},
+    "rsc15_100k": {},
+}
+"""What a search on validation found for session-kNN, beside its defaults (docs/decisions/0015-session-knn.md)."""
+GRU4REC = {
+    "retailrocket_sequences": RETAILROCKET,
+    "rsc15_100k": RETAILROCKET | {"layers": [128], "dropout_embedding": 0.65, "average": 0.85},
+}
+"""The published parameters, and for the small log what restrains them (docs/decisions/0012-beyond-the-published-parameters.md)."""
+SHOWN = ("recall@1", "recall@5", "recall@20", "mrr@20")
+QUERIES = 1_000
+RESAMPLES = 1_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model of the table.
+
+    Attributes
+    ----------
+    name, family
+        What it is called, and its family.
+    parameters
+        By log.
+    members
+        Of a model over models: the entries that it combines.
+    seeded
+        Whether it depends on a seed; an ensemble has one seed only, for its time.
+    """
+
+    name: str
+    family: str
+    parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
+    members: tuple[str, ...] = ()
+    seeded: bool = False
+
+
+def _on_all(**parameters: Any) -> dict[str, dict[str, Any]]:
+    return {log: parameters for log in LOGS}
+
+
+ENTRIES = {
+    entry.name: entry
+    for entry in (
+        Entry("popularity", "popularity"),
+        Entry("item-to-item", "item_to_item", _on_all(direction="both")),
+        Entry("session-kNN", "session_knn", KNN),
+        Entry("GRU4Rec", "gru4rec", GRU4REC, seeded=True),
+        Entry("GRU4Rec, 3 networks", "gru4rec", {log: own | {"members": 3} for log, own in GRU4REC.items()}),
+        Entry("blend", "blend", members=("GRU4Rec", "session-kNN", "item-to-item"), seeded=True),
+        Entry("re-ranker", "reranker", members=("GRU4Rec", "session-kNN", "item-to-item"), seeded=True),
+        Entry("blend, 3 networks", "blend", members=("GRU4Rec, 3 networks", "session-kNN", "item-to-item")),
+        Entry("re-ranker, 3 networks", "reranker", members=("GRU4Rec, 3 networks", "session-kNN", "item-to-item")),
+    )
+}
+
+
+class Log:
+    """A log's windows and what was fitted on them."""
+
+    def __init__(self, name: str, folder: Path, threads: int) -> None:
+        self.name, self.folder, self.threads = name, folder / name, threads
+        fit = window(name, folder / "windows").parent
+        self.paths = {"select": fit / "select", "final": fit / "final"}
+
+    def data(self, which: str) -> FitData:
+        path = self.paths[which]
+        valid = Sessions.from_parquet(path / "valid.parquet") if which == "select" else None
+        return FitData(Sessions.from_parquet(path / "train.parquet"), pl.read_parquet(path / "items.parquet"), valid)
+
+    def held_out(self, which: str) -> Sessions:
+        return Sessions.from_parquet(self.paths[which] / ("valid.parquet" if which == "select" else "test.parquet"))
+
+    def fitted(self, entry: Entry, seed: int, which: str) -> Path:
+        """The folder of an entry's model on a window, fitted where it was not yet."""
+        folder = self.folder / which / f"{entry.name.replace(' ', '-').replace(',', '')}.seed{seed}"
+        if folder.is_dir():
+            return folder
+        kind = model_class(entry.family)
+        context = FitContext(device="cpu", keep="last", resume_folder=folder.with_name(f"{folder.name}.resume"))
+        given = dict(entry.parameters.get(self.name, {}))
+        seconds = 0.0
+        if entry.members:
+            own = {name: self.fitted(ENTRIES[name], seed if ENTRIES[name].seeded else 1, which) for name in entry.members}
+            seconds = sum(read_json(path / "training.json")["training_seconds"] for path in own.values())
+            context.members = {name: path / "model" for name, path in own.items()}
+            given["combines"] = [_member(name, path) for name, path in own.items()]
+            if which == "final":
+                context.learned = self.fitted(entry, seed, "select") / "model"
+        model = kind(kind.parameters_class.model_validate(given), seed=seed)
+        data = self.data(which)
+        begin = time.perf_counter()
+        model.fit(data, context)
+        seconds += time.perf_counter() - begin
+        with whole_folder(folder) as partial:
+            (partial / "model").mkdir()
+            model.save(partial / "model")
+            write_json(partial / "training.json", {"training_seconds": seconds, "threads": self.threads})
+        return folder
+
+    def measured(self, entry: Entry, seed: int) -> dict[str, Any]:
+        """Figures of an entry on validation, test and pairs, measured where they were not yet."""
+        select, final = (self.fitted(entry, seed, which) for which in ("select", "final"))
+        done = final.with_name(f"{final.name}.json")
+        if not done.is_file():
+            result: dict[str, Any] = {"training_seconds": read_json(final / "training.json")["training_seconds"]}
+            for which, folder in (("valid", select), ("test", final)):
+                sessions = self.held_out("select" if which == "valid" else "final")
+                ranking = rank_targets(load_model(folder / "model"), sessions)
+                self.keep(final, which, ranking.ranks, ranking.positions.session)
+                result[which] = flat_metrics(ranking.ranks)
+            if self.name in PAIRS:
+                ranks, owners = self.pairs(load_model(final / "model"))
+                self.keep(final, "pairs", ranks, owners)
+                result["pairs"] = flat_metrics(ranks)
+            result |= self.served(final)
+            write_json(done, result)
+        return read_json(done)
+
+    @staticmethod
+    def keep(final: Path, which: str, ranks: np.ndarray, sessions: np.ndarray) -> None:
+        np.savez(final.with_name(f"{final.name}.{which}.npz"), ranks=ranks, sessions=sessions)
+
+    def ranks(self, entry: Entry, seed: int, which: str) -> tuple[np.ndarray, np.ndarray]:
+        final = self.fitted(entry, seed, "final")
+        kept = np.load(final.with_name(f"{final.name}.{which}.npz"))
+        return kept["ranks"], kept["sessions"]
+
+    def pairs(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Ranks of the published pairs; a target that training does not know is missed."""
+        from recsys.sessions.pairs import read_pairs
+
+        pairs = read_pairs(data_folder() / PAIRS[self.name], pl.read_parquet(self.paths["final"] / "items.parquet"))
+        ranks = rank_targets(model, pairs.sessions, positions=pairs.positions).ranks
+        return np.where(pairs.known, ranks, EXCLUDED), pairs.owners
+
+    def served(self, final: Path) -> dict[str, float]:
+        """Milliseconds a query (median, 90%) and megabytes of what is served."""
+        use_threads(1)
+        export = final.with_name(f"{final.name}.export")
+        described = export_model(final / "model", export / "model", StageSettings())
+        runtime = import_module(f"recsys.serving.{described['runtime']}_runtime")
+        described |= {"exclude_session_items": False}
+        artifacts = export if described["runtime"] == "native" else export / "model"
+        scorer = runtime.load_scorer(artifacts, described)
+        sessions = self.held_out("final")
+        positions = sessions.targets()
+        random = np.random.default_rng(1)
+        taken = []
+        for place in random.choice(len(positions), QUERIES + 50):
+            query = sessions.items[sessions.offsets[positions.session[place]] : positions.click[place]].tolist()
+            begin = time.perf_counter()
+            scorer.top([query], 20)
+            taken.append(1e3 * (time.perf_counter() - begin))
+        use_threads(self.threads)
+        size = sum(path.stat().st_size for path in export.rglob("*") if path.is_file())
+        median, high = np.percentile(taken[50:], (50, 90))
+        return {"ms_median": float(median), "ms_p90": float(high), "megabytes": size / 1e6}
+
+
+def _member(name: str, folder: Path) -> Member:
+    manifest = read_json(folder / "model" / "manifest.json")
+    return Member(name=name, run=name, model=manifest["family"], seed=manifest["seed"], parameters=manifest["parameters"])
+
+
+def _seeds(entry: Entry, seeds: list[int]) -> list[int]:
+    return seeds if entry.seeded else [1]
+
+
+def _told(values: list[float]) -> str:
+    mean = f"{statistics.mean(values):.4f}".lstrip("0")
+    return mean if len(values) == 1 else f"{mean} ±{(max(values) - min(values)) / 2:.4f}".replace("±0", "±")
+
+
+def table(log: Log, which: str, entries: list[Entry], seeds: list[int]) -> list[str]:
+    """A table of one split: a row a model."""
+    lines = ["| | R@1 | R@5 | R@20 | MRR@20 |", "|---|---|---|---|---|"]
+    for entry in entries:
+        found = [log.measured(entry, seed)[which] for seed in _seeds(entry, seeds)]
+        cells = [_told([one[metric] for one in found]) for metric in SHOWN]
+        ranks, sessions = log.ranks(entry, 1, which)
+        for place, metric in ((2, "recall@20"), (3, "mrr@20")):
+            bounds = interval(gains(metric, ranks), sessions, RESAMPLES, 0.95)
+            cells[place] += f" ({bounds['low']:.4f} to {bounds['high']:.4f})".replace("(0", "(").replace("to 0", "to ")
+        lines.append(f"| {entry.name} | {' | '.join(cells)} |")
+    return lines
+
+
+def costs(log: Log, entries: list[Entry], seeds: list[int]) -> list[str]:
+    lines = ["| | training, s | ms a query, median | 90% | served, MB |", "|---|--:|--:|--:|--:|"]
+    for entry in entries:
+        found = [log.measured(entry, seed) for seed in _seeds(entry, seeds)]
+        columns = [statistics.median([one[key] for one in found]) for key in ("training_seconds", "ms_median", "ms_p90", "megabytes")]
+        lines.append(f"| {entry.name} | {columns[0]:,.1f} | {columns[1]:.2f} | {columns[2]:.2f} | {columns[3]:,.0f} |")
+    return lines
+
+
+def apart(log: Log, which: str, entries: list[Entry]) -> list[str]:
+    """Each model over models minus its best member by that split, with the interval of the paired bootstrap."""
+    lines = []
+    for entry in entries:
+        if not entry.members:
+            continue
+        for metric in ("recall@20", "mrr@20"):
+            ranks, sessions = log.ranks(entry, 1, which)
+            best = max(entry.members, key=lambda name, metric=metric: log.measured(ENTRIES[name], 1)[which][metric])
+            its, _ = log.ranks(ENTRIES[best], 1, which)
+            gap = paired_difference(gains(metric, ranks), gains(metric, its), sessions, RESAMPLES, 0.95)
+            told = f"{gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
+            lines.append(f"- {entry.name} minus its best member there, {best}, in {metric}: {told}")
+    return lines
+
+
+def draw(logs: list[Log], entries: list[Entry], path: Path) -> None:
+    """Quality against cost: MRR@20 and recall@20 on test by milliseconds a query."""
+    from recsys.figures.style import MARKERS, label, plots, save
+
+    figure, axes = plots(1, 2 * len(logs), width=11, height=3.4)
+    for place, (log, metric) in enumerate((log, metric) for log in logs for metric in ("recall@20", "mrr@20")):
+        own = label(axes[place], log.name, "milliseconds a query (median)", metric)
+        own.set_xscale("log")
+        for number, entry in enumerate(entries):
+            if entry.family == "popularity":
+                continue
+            found = log.measured(entry, 1)
+            own.plot(found["ms_median"], found["test"][metric], MARKERS[number % len(MARKERS)], label=entry.name)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    save(figure, path)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    arguments.add_argument("--folder", type=Path, default=ROOT / "results" / "accuracy")
+    arguments.add_argument("--only", nargs="+", choices=LOGS, default=list(LOGS))
+    arguments.add_argument("--threads", type=int, default=2)
+    arguments.add_argument("--write", action="store_true")
+    given = arguments.parse_args()
+    use_threads(given.threads)
+    logs = [Log(name, given.folder.resolve(), given.threads) for name in given.only]
+    entries = list(ENTRIES.values())
+    lines = [
+        "# Accuracy and cost of every model",
+        "",
+        "Chosen on validation, fitted again on train + valid, scored once on test (`python benchmarks/accuracy.py --write`, which says",
+        f"what is measured). Mean of the seeds {', '.join(map(str, given.seeds))} ± half their range; in brackets the 95% interval of seed 1",
+        "by resampling sessions.",
+    ]
+    for log in logs:
+        lines += ["", f"## {log.name}"]
+        splits = ["valid", "test"] + (["pairs"] if log.name in PAIRS else [])
+        for which in splits:
+            heading = {"valid": "Validation", "test": "Test, every position", "pairs": "COTREC's pairs of prefix and target"}[which]
+            lines += ["", f"### {heading}", "", *table(log, which, entries, given.seeds)]
+            if which != "valid":
+                lines += ["", *apart(log, which, entries)]
+        lines += ["", "### Cost", "", *costs(log, entries, given.seeds)]
+    print("\n".join(lines))
+    if given.write:
+        (ROOT / "benchmarks" / "accuracy.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        draw(logs, entries, ROOT / "docs" / "accuracy.svg")
+
+
+if __name__ == "__main__":
+    main()
