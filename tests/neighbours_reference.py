@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 DEFAULTS: dict[str, Any] = {
     "max_length": 20,
     "sample": 5_000,
@@ -25,6 +27,8 @@ DEFAULTS: dict[str, Any] = {
     "repeats": "best",
     "own": 1.0,
     "idf_score": 0.0,
+    "expand": 0,
+    "expand_weight": 0.1,
 }
 
 
@@ -43,7 +47,7 @@ def decayed(form: str, scale: float, distance: int, length: int) -> float:
     raise AssertionError(form)
 
 
-def scores(
+def voted(
     sessions: Sequence[Sequence[int]],
     starts: Sequence[int] | None,
     n_items: int,
@@ -51,7 +55,7 @@ def scores(
     query: Sequence[int],
     **given: Any,
 ) -> list[float]:
-    """The score of every item; sessions are ordered, the oldest first."""
+    """The votes for every item in one round; sessions are ordered, the oldest first."""
     p = DEFAULTS | given
     newest_first = range(len(sessions) - 1, -1, -1)
     holding = {item: [s for s in newest_first if item in sessions[s]] for item in range(n_items)}
@@ -99,12 +103,31 @@ def scores(
             for item, own in votes.items():
                 for weight in [max(own)] if p["repeats"] == "best" else own:
                     total[item] += weight
-    clicks = [sum(session.count(item) for session in sessions) for item in range(n_items)]
     for item in range(n_items):
         if p["idf_score"]:
             total[item] *= rarity(item) ** p["idf_score"]
         if item in after:
             total[item] *= p["own"]
-        if total[item] == 0:
-            total[item] = -1 / (1 + clicks[item])
     return total
+
+
+def scores(
+    sessions: Sequence[Sequence[int]],
+    starts: Sequence[int] | None,
+    n_items: int,
+    sessions_per_item: int,
+    query: Sequence[int],
+    **given: Any,
+) -> list[float]:
+    """The score of every item."""
+    p = DEFAULTS | given
+    total = voted(sessions, starts, n_items, sessions_per_item, query, **p)
+    looked_at = [item for item in query if item >= 0][-p["max_length"] :]
+    found = [item for item in range(n_items) if total[item] > 0 and item not in looked_at]
+    best = sorted(found, key=lambda item: (-np.float32(total[item]), item))[: p["expand"]]
+    second = voted(sessions, starts, n_items, sessions_per_item, best[::-1], **p)
+    if max(second) > 0:
+        factor = max(total) * p["expand_weight"] / max(second)
+        total = [one + factor * other for one, other in zip(total, second, strict=True)]
+    clicks = [sum(session.count(item) for session in sessions) for item in range(n_items)]
+    return [total[item] if total[item] > 0 else -1 / (1 + clicks[item]) for item in range(n_items)]

@@ -58,3 +58,7 @@ class SessionKNNParameters(Section):
     """What the scores of the current session's items are multiplied by."""
     idf_score: float = Field(default=0.0, ge=0, le=4)
     """The power of an item's rarity that its score is multiplied by."""
+    expand: int = Field(default=0, ge=0, le=64)
+    """Best items that are asked in a second round, for what their neighbours know; 0: there is none."""
+    expand_weight: float = Field(default=0.1, ge=0, le=1000)
+    """What the second round counts; both are divided by their highest score."""

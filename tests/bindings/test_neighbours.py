@@ -61,6 +61,8 @@ parameters = st.fixed_dictionaries(
         "repeats": st.sampled_from(["best", "sum"]),
         "own": factor,
         "idf_score": power,
+        "expand": st.sampled_from([0, 0, 1, 3]),
+        "expand_weight": factor,
     }
 )
 
@@ -160,6 +162,13 @@ def test_of_equally_similar_sessions_the_later_in_the_table_is_the_neighbour() -
     assert of(index, [0], neighbours=1) == [-0.25, -0.5, -0.5, 1]
     assert of(index, [0], sample=2) == [-0.25, -0.5, 1, 1]
     assert of(build([[0, 1], [0, 2], [0, 3]], n_items=4, most=1), [0]) == [-0.25, -0.5, -0.5, 1]
+
+
+def test_second_round_reaches_what_shares_nothing_with_the_query() -> None:
+    index = build([[0, 1], [1, 2]], n_items=4)
+    assert of(index, [0])[2] < 0
+    # The best item, 1, votes for 0 and 2; both rounds have the same highest score.
+    assert of(index, [0], expand=1, expand_weight=0.25) == [0.25, 1, 0.25, -1]
 
 
 def test_session_a_scale_older_counts_one_eth() -> None:
@@ -271,6 +280,8 @@ def test_what_cannot_be_indexed_is_refused(change: dict[str, Any], error: type[E
 @pytest.mark.parametrize(
     ("change", "told"),
     [
+        ({"expand": 65}, "expand is 65; it must be a number from 0 to 64"),
+        ({"expand_weight": -1.0}, "expand_weight is -1"),
         ({"max_length": 0}, "max_length is 0; it must be a number from 1 to 64"),
         ({"max_length": 65}, "max_length is 65"),
         ({"neighbours": 0}, "neighbours is 0"),

@@ -5,7 +5,7 @@ use crate::index::{Index, View};
 use crate::parameters::Parameters;
 use crate::pool;
 use crate::queries::{Clicks, known};
-use crate::vote::Scratch;
+use crate::vote::{Scratch, keep_best};
 
 /// The rank of a target that may not be recommended.
 pub const EXCLUDED: i64 = i32::MAX as i64;
@@ -249,12 +249,7 @@ fn list(scratch: &mut Scratch, view: &View, only: Option<&Only>, items: &mut [i3
     let allowed = |item: u32| only.is_none_or(|only| only.chosen[item as usize]) && !is_out(&scratch.excluded, item);
     contenders.clear();
     contenders.extend(scratch.scored().filter(|&(item, _)| allowed(item)).map(|(item, score)| (score, item)));
-    let better = |one: &(f32, u32), other: &(f32, u32)| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1));
-    if contenders.len() > items.len() {
-        contenders.select_nth_unstable_by(items.len() - 1, better);
-        contenders.truncate(items.len());
-    }
-    contenders.sort_unstable_by(better);
+    keep_best(&mut contenders, items.len());
     let popular = only.map_or(view.popular, |only| &only.popular);
     let rest = popular.iter().filter(|&&item| !is_out(&scratch.excluded, item) && scratch.voted(item).is_none());
     let rest = rest.map(|&item| (view.fill(item), item));

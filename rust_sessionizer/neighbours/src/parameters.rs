@@ -65,6 +65,10 @@ pub struct Settings {
     pub own: f64,
     /// The power of an item's rarity in its score.
     pub idf_score: f64,
+    /// How many of the best items are asked in a second round, as a session that ends with the best; 0: there is none.
+    pub expand: usize,
+    /// What the second round counts; both are divided by their highest score.
+    pub expand_weight: f64,
 }
 
 impl Default for Settings {
@@ -87,6 +91,8 @@ impl Default for Settings {
             repeats: Repeats::Best,
             own: 1.0,
             idf_score: 0.0,
+            expand: 0,
+            expand_weight: 0.1,
         }
     }
 }
@@ -119,6 +125,10 @@ impl Parameters {
         number("before", settings.before, LARGEST)?;
         number("same", settings.same, LARGEST)?;
         number("own", settings.own, LARGEST)?;
+        number("expand_weight", settings.expand_weight, LARGEST)?;
+        if settings.expand > LONGEST {
+            refuse("expand", &settings.expand, format!("a number from 0 to {LONGEST}"))?;
+        }
         let distance = Table::new(settings.distance_decay, LOOKED_UP);
         let norms = (0..LOOKED_UP).map(|length| norm(length, settings.length_norm)).collect();
         Ok(Self { settings, distance, norms })

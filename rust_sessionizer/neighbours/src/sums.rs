@@ -69,7 +69,8 @@ impl Sums {
     /// Adds a vote; of a voter's votes for an item, which follow each other but for votes for other items, only the best counts.
     #[inline]
     pub(crate) fn vote(&mut self, item: u32, voter: u32, weight: f64) {
-        let entry = self.entry(item);
+        let place = self.place(item);
+        let entry = &mut self.entries[place];
         if entry.voter == voter {
             entry.best = entry.best.max(weight);
         } else {
@@ -78,27 +79,27 @@ impl Sums {
         }
     }
 
+    /// The entry of an item, made where there is none: the last one then.
     #[inline]
-    fn entry(&mut self, item: u32) -> &mut Entry {
+    pub(crate) fn place(&mut self, item: u32) -> usize {
         if self.slots.len() <= 2 * self.entries.len() {
             self.grow();
         }
         let mask = self.slots.len() - 1;
         let mut slot = start(item, mask);
-        let place = loop {
+        loop {
             match self.slots[slot] as usize {
                 0 => {
                     self.entries.push(Entry { item, voter: 0, best: 0.0, sum: 0.0 });
                     #[allow(clippy::cast_possible_truncation)] // items are fewer than 2^31
                     let number = self.entries.len() as u32;
                     self.slots[slot] = number;
-                    break number as usize - 1;
+                    return number as usize - 1;
                 }
-                number if self.entries[number - 1].item == item => break number - 1,
+                number if self.entries[number - 1].item == item => return number - 1,
                 _ => slot = (slot + 1) & mask,
             }
-        };
-        &mut self.entries[place]
+        }
     }
 
     #[cold]

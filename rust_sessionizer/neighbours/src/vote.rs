@@ -13,6 +13,11 @@ pub(crate) struct Scratch {
     found: Vec<Neighbour>,
     places: Vec<usize>,
     sums: Sums,
+    /// Of the sums' entries.
+    totals: Vec<f64>,
+    /// The same for the second round, for the items that are best in the first.
+    second: Sums,
+    best: Vec<i32>,
     /// Of the sums' entries; 0 where there is no vote after all.
     scores: Vec<f32>,
     /// Room for whoever asks.
@@ -23,11 +28,45 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Scores the items that the neighbours of a query vote for.
     pub(crate) fn score(&mut self, view: &View, parameters: &Parameters, clicks: &[i32]) {
+        let settings = &parameters.settings;
+        self.sums.clear();
+        self.round(view, parameters, clicks);
+        if settings.expand == 0 || settings.expand_weight == 0.0 {
+            self.scores.clear();
+            self.scores.extend(self.totals.iter().map(|&total| rounded(total)));
+            return;
+        }
+        self.choose_best(settings.expand);
+        let mut most = largest(&self.totals);
+        if most > 0.0 && !self.best.is_empty() {
+            let first = std::mem::take(&mut self.totals);
+            std::mem::swap(&mut self.sums, &mut self.second);
+            let best = std::mem::take(&mut self.best);
+            self.sums.clear();
+            self.round(view, parameters, &best);
+            self.best = best;
+            let second = std::mem::replace(&mut self.totals, first);
+            std::mem::swap(&mut self.sums, &mut self.second);
+            let most_of_second = largest(&second);
+            most = if most_of_second > 0.0 { most * settings.expand_weight / most_of_second } else { 0.0 };
+            for (entry, &total) in second.iter().enumerate() {
+                let known = self.sums.place(self.second.item(entry));
+                if known == self.totals.len() {
+                    self.totals.push(0.0);
+                }
+                self.totals[known] += most * total;
+            }
+        }
+        self.scores.clear();
+        self.scores.extend(self.totals.iter().map(|&total| rounded(total)));
+    }
+
+    /// The totals of the votes for a list of clicks.
+    fn round(&mut self, view: &View, parameters: &Parameters, clicks: &[i32]) {
         prepare(view, parameters, clicks, &mut self.query);
         similar(view, parameters, &self.query, &mut self.found);
-        self.sums.clear();
         self.vote(view, parameters);
-        self.finish(view, parameters);
+        self.count(view, parameters);
     }
 
     fn vote(&mut self, view: &View, parameters: &Parameters) {
@@ -46,31 +85,42 @@ impl Scratch {
             while shared != 0 {
                 let anchor = self.query[shared.trailing_zeros() as usize];
                 shared = if settings.anchor == Anchor::Last { 0 } else { shared & (shared - 1) };
+                let places = clicks.iter().enumerate().filter(|&(_, &item)| item == anchor.item);
                 self.places.clear();
-                self.places.extend(
-                    clicks.iter().enumerate().filter(|&(_, &item)| item == anchor.item).map(|(place, _)| place),
-                );
+                self.places.extend(places.map(|(place, _)| place));
                 voter += 1;
                 around(parameters, clicks, &self.places, strength * anchor.vote, &mut voter, &mut self.sums);
             }
         }
     }
 
-    fn finish(&mut self, view: &View, parameters: &Parameters) {
+    fn count(&mut self, view: &View, parameters: &Parameters) {
         let settings = &parameters.settings;
-        self.scores.clear();
+        self.totals.clear();
         for entry in 0..self.sums.len() {
-            let item = self.sums.item(entry);
-            let mut score = self.sums.total(entry);
+            let mut total = self.sums.total(entry);
             if settings.idf_score > 0.0 {
-                score *= view.rarity(item).powf(settings.idf_score);
+                total *= view.rarity(self.sums.item(entry)).powf(settings.idf_score);
             }
-            if self.query.iter().any(|clicked| clicked.item == item) {
-                score *= settings.own;
-            }
-            #[allow(clippy::cast_possible_truncation)] // the nearest f32 is what is meant
-            self.scores.push(score.min(f64::from(f32::MAX)) as f32);
+            self.totals.push(total);
         }
+        for clicked in &self.query {
+            if let Some(entry) = self.sums.find(clicked.item) {
+                self.totals[entry] *= settings.own;
+            }
+        }
+    }
+
+    /// The best items that the query does not hold, the best one last.
+    fn choose_best(&mut self, number: usize) {
+        let entries = self.totals.iter().enumerate();
+        let all = entries.map(|(entry, &total)| (rounded(total), self.sums.item(entry)));
+        self.contenders.clear();
+        self.contenders
+            .extend(all.filter(|&(score, item)| score > 0.0 && !self.query.iter().any(|clicked| clicked.item == item)));
+        keep_best(&mut self.contenders, number);
+        self.best.clear();
+        self.best.extend(self.contenders.iter().rev().map(|&(_, item)| item.cast_signed()));
     }
 
     /// The items that are voted for, and their scores.
@@ -90,6 +140,25 @@ impl Scratch {
     pub(crate) fn of(&self, view: &View, item: u32) -> f32 {
         self.voted(item).unwrap_or_else(|| view.fill(item))
     }
+}
+
+#[allow(clippy::cast_possible_truncation)] // the nearest f32 is what is meant
+fn rounded(total: f64) -> f32 {
+    total.min(f64::from(f32::MAX)) as f32
+}
+
+fn largest(totals: &[f64]) -> f64 {
+    totals.iter().copied().fold(0.0, f64::max)
+}
+
+/// Keeps the best so many, best first, the smaller item first among equals.
+pub(crate) fn keep_best(contenders: &mut Vec<(f32, u32)>, number: usize) {
+    let better = |one: &(f32, u32), other: &(f32, u32)| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1));
+    if contenders.len() > number {
+        contenders.select_nth_unstable_by(number - 1, better);
+        contenders.truncate(number);
+    }
+    contenders.sort_unstable_by(better);
 }
 
 /// Votes of a session for the items around the `places` where it holds the shared one.

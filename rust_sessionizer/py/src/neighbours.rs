@@ -1,5 +1,8 @@
 //! `neighbours`: an index of sessions, and what the sessions most like a query recommend, of `NumPy` arrays.
 
+// pyo3 makes the arguments.
+#![allow(clippy::needless_pass_by_value)]
+
 use std::path::PathBuf;
 
 use neighbours::{Anchor, Candidates, Clicks, Decay, Error, Log, Repeats, Settings};
@@ -23,6 +26,7 @@ impl Parameters {
         *, max_length=20, sample=5_000, neighbours=500, query_decay="exponential", query_scale=2.0, idf_similarity=1.0,
         length_norm=0.5, recency=0, sharpness=1.0, anchor="last", anchor_decay="none", anchor_scale=2.0,
         distance_decay="exponential", distance_scale=2.0, reach=0, before=0.5, same=1.0, repeats="best", own=1.0, idf_score=0.0,
+        expand=0, expand_weight=0.1,
     ))]
     #[allow(clippy::too_many_arguments)] // a name each
     fn new(
@@ -46,6 +50,8 @@ impl Parameters {
         repeats: &str,
         own: f64,
         idf_score: f64,
+        expand: usize,
+        expand_weight: f64,
     ) -> PyResult<Self> {
         let settings = || {
             neighbours::Parameters::new(Settings {
@@ -66,6 +72,8 @@ impl Parameters {
                 repeats: one_of("repeats", repeats, [("best", Repeats::Best), ("sum", Repeats::Sum)])?,
                 own,
                 idf_score,
+                expand,
+                expand_weight,
             })
         };
         settings().map(Self).map_err(|error| raised(&error))
@@ -111,12 +119,10 @@ impl Index {
 
     #[staticmethod]
     #[pyo3(signature = (path, *, threads=1))]
-    #[allow(clippy::needless_pass_by_value)] // pyo3 makes the path
     fn open(py: Python, path: PathBuf, threads: usize) -> PyResult<Self> {
         py.detach(|| neighbours::Index::open(&path, threads)).map(Self).map_err(|error| raised(&error))
     }
 
-    #[allow(clippy::needless_pass_by_value)] // pyo3 makes the path
     fn save(&self, py: Python, path: PathBuf) -> PyResult<()> {
         py.detach(|| self.0.save(&path)).map_err(|error| raised(&error))
     }
@@ -157,7 +163,7 @@ impl Index {
         exclude: Option<Lists<'py>>,
         candidates: Option<&Bound<'py, PyAny>>,
         threads: usize,
-    ) -> PyResult<(Bound<'py, PyArray2<i32>>, Bound<'py, PyArray2<f32>>)> {
+    ) -> PyResult<(Table<'py, i32>, Table<'py, f32>)> {
         let queries = Arrays::new(&queries)?;
         let exclude = exclude.as_ref().map(Arrays::new).transpose()?;
         let only = candidates.map(|only| readable::<i32, Ix1>("candidates", only)).transpose()?;
@@ -206,7 +212,7 @@ impl Index {
         candidates: &Bound<'py, PyAny>,
         parameters: &Parameters,
         threads: usize,
-    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    ) -> PyResult<Table<'py, f32>> {
         let queries = Arrays::new(&queries)?;
         let candidates = readable::<i32, Ix2>("candidates", candidates)?;
         let (clicks, width) = (queries.clicks()?, candidates.shape()[1]);
@@ -224,7 +230,7 @@ impl Index {
         queries: Lists<'py>,
         parameters: &Parameters,
         threads: usize,
-    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    ) -> PyResult<Table<'py, f32>> {
         let queries = Arrays::new(&queries)?;
         let clicks = queries.clicks()?;
         let found = py
@@ -239,6 +245,7 @@ impl Index {
     }
 }
 
+type Table<'py, T> = Bound<'py, PyArray2<T>>;
 /// Items, and where each list of them begins and ends.
 type Lists<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>);
 

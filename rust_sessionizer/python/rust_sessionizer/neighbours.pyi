@@ -12,8 +12,11 @@ An `Index` keeps every session, and for every item its most recent sessions, as 
    they share: `distance_decay(places between)` behind it, `before` of that ahead of it, and `same` for itself. The shared click is the
    one clicked last in the query (`anchor="last"`), or each of them votes (`"all"`). Where a session holds the shared item several
    times, a click gets the most that one of the places gives it.
-4. An item's *score* is the sum of its votes times `rarity ** idf_score`, and times `own` where the query holds it. Items without a vote
-   score -1 / (1 + clicks), so that they follow by their clicks.
+4. An item's *score* is the sum of its votes times `rarity ** idf_score`, and times `own` where the query holds it.
+5. With `expand`, the so many best items that the query does not hold are asked in a *second round*, as a session that ends with the
+   best of them, for what the neighbours of the neighbours know. Its scores are scaled so that the highest one is the first round's
+   highest times `expand_weight`, and added.
+6. Items without a vote score -1 / (1 + clicks), so that they follow by their clicks.
 
 Of sessions equally similar the more recent one is the neighbour; of those that start together, the later one in the table is the more
 recent. Of items with equal scores the smaller number comes first. Sums are made in double precision in the order of the sessions:
@@ -95,6 +98,8 @@ class Parameters:
         Whether an item that a session holds several times gets the best of these votes, or their sum.
     own
         What the scores of the query's items are multiplied by, 0 to 1000.
+    expand, expand_weight
+        Items that are asked in a second round, 0 to 64, none at 0, and what that counts, 0 to 1000.
 
     Raises
     ------
@@ -125,6 +130,8 @@ class Parameters:
         repeats: Literal["best", "sum"] = "best",
         own: float = 1.0,
         idf_score: float = 0.0,
+        expand: int = 0,
+        expand_weight: float = 0.1,
     ) -> Parameters: ...
 
 @final
