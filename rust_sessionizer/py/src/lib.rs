@@ -4,8 +4,10 @@
 mod column;
 mod encode;
 mod error;
+mod files;
 mod input;
 mod lists;
+mod live;
 mod output;
 mod ranking;
 mod schedule;
@@ -22,10 +24,15 @@ mod _native {
     use crate::encode::encode;
     #[pymodule_export]
     use crate::error::{
-        ColumnError, GapError, NullValueError, ScoreError, SessionizerError, SettingError, SizeError, TimeRangeError,
+        ColumnError, DiskSpaceError, FileError, GapError, NullValueError, ScoreError, SessionizerError, SettingError,
+        SizeError, StateError, TimeRangeError,
     };
     #[pymodule_export]
+    use crate::files::{Summary, join_shards, sessionize_files};
+    #[pymodule_export]
     use crate::lists::{drop_repeats, filter_support};
+    #[pymodule_export]
+    use crate::live::Sessionizer;
     #[pymodule_export]
     use crate::output::{Array, Table};
     #[pymodule_export]
