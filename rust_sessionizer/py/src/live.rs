@@ -189,7 +189,8 @@ impl Names {
             rest = left;
         }
         let mut names = names.into_iter();
-        Some(Self { visitor: names.next()?, item: names.next()?, timestamp: names.next()?, keep: names.next() })
+        let found = Self { visitor: names.next()?, item: names.next()?, timestamp: names.next()?, keep: names.next() };
+        (found.note() == note).then_some(found)
     }
 }
 
