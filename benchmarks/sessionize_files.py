@@ -2,11 +2,11 @@
 
     python benchmarks/sessionize_files.py [--folder DIR] [--steps STEP ...] [--keep FILE] [--write]
 
-Every step runs in a process of its own, whose peak of resident memory the system tells; a step that is asked for twice is measured twice,
-and the table shows the median. `--keep` gathers what was measured over several calls, `--write` saves the table beside this file. The log is made
-like RetailRocket's (half as many visitors as events, 1.6 clicks a session), in files of five million events, each ordered by time. Answers are
-compared by the number of sessions and a checksum over every session's start and length, and on the first 20 million events click by
-click with what the extension makes in memory.
+Every step runs in a process of its own, whose peak of resident memory the system tells; a step that is asked for twice is measured
+twice, and the table shows the median. `--keep` gathers what was measured over several calls, `--write` saves the table beside this
+file. The log is made like RetailRocket's (half as many visitors as events, 1.6 clicks a session), in files of five million events, each
+ordered by time. Answers are compared by the number of sessions and a checksum over every session's start and length, and on the first
+20 million events click by click with what the extension makes in memory.
 """
 
 import argparse
@@ -200,7 +200,9 @@ def table(measured: dict[str, list[dict]]) -> str:
         peak = max(one["peak"] for one in found) / 2**30
         told = limit if form == "extension" else ""
         rate = millions / seconds
-        lines.append(f"| {millions} M | {kind} | {NAMES[form]} | {told} | {seconds:.1f} | {rate:.1f} | {ratio} | {peak:.2f} | {len(found)} |")
+        lines.append(
+            f"| {millions} M | {kind} | {NAMES[form]} | {told} | {seconds:.1f} | {rate:.1f} | {ratio} | {peak:.2f} | {len(found)} |"
+        )
     for given in answers.values():
         if len(set().union(*given.values())) > 1:
             raise SystemExit(f"the answers differ: {given}")
@@ -217,9 +219,9 @@ def table(measured: dict[str, list[dict]]) -> str:
         [
             "# Sessions from files",
             "",
-            "From a log in files of five million events to one Parquet file (zstd) of sessions ordered by start. *Slower*: times the seconds of the",
-            "extension on the same log. *Peak*: resident memory of the whole process, as the system counts it; the median of the runs' seconds,",
-            "the largest of their peaks. Answers were compared.",
+            "From a log in files of five million events to one Parquet file (zstd) of sessions ordered by start. *Slower*: times the",
+            "seconds of the extension on the same log. *Peak*: resident memory of the whole process, as the system counts it; the median",
+            "of the runs' seconds, the largest of their peaks. Answers were compared.",
             "",
             f"{os.cpu_count()} cores ({platform.machine()}), {versions}.",
             "",

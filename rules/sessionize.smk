@@ -15,7 +15,9 @@ if len(gather.shard("{scatteritem}")) == 1:
     rule sessionize_events:
         input:
             events=collect("results/events/{part}.parquet", part=parts()),
-            test_events=collect("results/events/{part}.parquet", part=parts(held_out=True)),
+            test_events=collect(
+                "results/events/{part}.parquet", part=parts(held_out=True)
+            ),
             exclusions="results/quality/exclusions.parquet",
         output:
             sessions="results/sessions/sessions.parquet",
@@ -44,7 +46,9 @@ else:
     rule code_events:
         input:
             events=collect("results/events/{part}.parquet", part=parts()),
-            test_events=collect("results/events/{part}.parquet", part=parts(held_out=True)),
+            test_events=collect(
+                "results/events/{part}.parquet", part=parts(held_out=True)
+            ),
             exclusions="results/quality/exclusions.parquet",
         output:
             coded=temp(directory("results/sessions/coded")),

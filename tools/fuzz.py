@@ -1,8 +1,9 @@
 """Feeds damaged files to the extension's readers: `make fuzz FUZZ_SECONDS=10`.
 
-Valid Parquet and CSV files, shards and states are changed at random (bytes flipped, cut, doubled, spliced; checksums made right again half
-of the time) and read in a process of their own. Each must be taken or refused with a named error: what kills or hangs the process, takes more
-than a gigabyte, ends in another exception or leaves files behind is a finding. Findings are kept in `--folder`, and end the program with 1.
+Valid Parquet and CSV files, shards and states are changed at random (bytes flipped, cut, doubled, spliced; checksums mostly made right
+again) and read in a process of their own. Each must be taken or refused with a named error: what kills or hangs the process, takes
+more than a gigabyte, ends in another exception or leaves files behind is a finding. Findings are kept in `--folder`, and end the
+program with 1.
 """
 
 import argparse
@@ -91,7 +92,22 @@ def _state(random_: random.Random) -> bytes:
 
 MAKERS: dict[str, Callable[[random.Random], bytes]] = {"parquet": _parquet, "csv": _csv, "shard": _shard, "state": _state}
 NUMBERS = [0, 1, 2**7, 2**8 - 1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**63, 2**64 - 1]
-TOKENS = [b'"', b'""', b",", b"\n", b"\r\n", b"\0", b"-", b"9" * 30, b"1e999", b"nan", b"\xff", b"2026-03-01T00:00:00Z", b"true", b"\xef\xbb\xbf"]
+TOKENS = [
+    b'"',
+    b'""',
+    b",",
+    b"\n",
+    b"\r\n",
+    b"\0",
+    b"-",
+    b"9" * 30,
+    b"1e999",
+    b"nan",
+    b"\xff",
+    b"2026-03-01T00:00:00Z",
+    b"true",
+    b"\xef\xbb\xbf",
+]
 
 
 def _checksum(content: bytes) -> bytes:
@@ -221,6 +237,7 @@ class Worker:
         return told
 
     def end(self) -> None:
+        """End the process."""
         self.process.kill()
         self.process.communicate()
 
@@ -260,6 +277,7 @@ def fuzz(reader: str, seconds: float, seed: int, folder: Path) -> tuple[Counter,
 
 
 def main() -> int:
+    """Fuzz the readers that were asked for; 1 where something was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=10, help="for each reader")
     parser.add_argument("--seed", type=int, default=int(time.time()))

@@ -138,4 +138,3 @@ def _catalogue(events: pl.DataFrame, item_ids: pl.Series, names: list[str]) -> p
         .sort("item")
     )
     return counts.with_columns(pl.Series("item_id", item_ids)).select(pl.col("item").alias("code"), "item_id", "first_seen", *present)
-

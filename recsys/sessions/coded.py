@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 import rust_sessionizer
@@ -53,8 +52,10 @@ class Log:
         with pq.ParquetFile(path) as file:
             kept = None if left_out is None else kept_rows(left_out, file.metadata.num_rows, path)
             begin = 0
-            for batch in file.iter_batches(BATCH_EVENTS, columns=columns):
-                frame = pl.from_arrow(pa.Table.from_batches([batch]))
+            # A part without events gives one batch without events.
+            tables = file.iter_batches(BATCH_EVENTS, columns=columns) if file.metadata.num_rows else [file.read(columns)]
+            for table in tables:
+                frame = pl.from_arrow(table)
                 end = begin + frame.height
                 if kept is not None:
                     frame = frame.filter(kept[begin:end])
@@ -137,9 +138,7 @@ def count(log: Log) -> Counted:
 
 
 def _grouped(events: pl.LazyFrame) -> pl.DataFrame:
-    return (
-        events.group_by("item_id", "event").agg(pl.col("timestamp").min(), pl.col("last").max(), pl.col("events").sum()).collect()
-    )
+    return events.group_by("item_id", "event").agg(pl.col("timestamp").min(), pl.col("last").max(), pl.col("events").sum()).collect()
 
 
 def write_coded(log: Log, counted: Counted, settings: SessionSettings, folder: Path) -> list[Path]:
@@ -159,7 +158,7 @@ def write_coded(log: Log, counted: Counted, settings: SessionSettings, folder: P
         for path in parts:
             coded = folder / f"{len(written):06}.parquet"
             with whole_file(coded) as partial:
-                writer = None
+                writer: pq.ParquetWriter | None = None
                 for frame in log.batches(path, ["visitor_id", "session", "item_id", "event", "timestamp"]):
                     frame = frame.join(codes, on="item_id", how="left", maintain_order="left").with_columns(
                         pl.col("event").replace_strict(counted.names, numbers, return_dtype=pl.UInt8).alias("events"),
@@ -169,8 +168,6 @@ def write_coded(log: Log, counted: Counted, settings: SessionSettings, folder: P
                     table = frame.drop("item_id", "event").to_arrow()
                     writer = writer or pq.ParquetWriter(partial, table.schema, compression="zstd", compression_level=1)
                     writer.write_table(table)
-                if writer is None:
-                    continue
                 writer.close()
             written.append(coded)
     return written
@@ -194,4 +191,3 @@ def sessionized(without: int, events: int) -> bool:
     if without not in (0, events):
         raise DataError(f"{without} of {events} events have no session id; a log has them on all events or on none")
     return without < events
-

@@ -139,7 +139,9 @@ def slow(tmp_path):
     source.write_text("visitor_id,item_id,timestamp\n" + line * 30)
     folder = tmp_path / "results"
     folder.mkdir()
-    process = subprocess.Popen([sys.executable, "-c", SLOW, str(source), str(folder / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(source), str(folder / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert process.stdout.readline()
     yield process, folder
     process.kill()

@@ -72,7 +72,12 @@ def test_events_one_by_one_and_times_of_every_kind():
 
 
 def test_a_table_of_any_library_comes_back_as_it_was():
-    table = {"who": ["a", "a"], "what": pa.array([2**62, 1], pa.uint64()), "when": pa.array([0, 10**7], pa.timestamp("ms")), "more": [None, 1.5]}
+    table = {
+        "who": ["a", "a"],
+        "what": pa.array([2**62, 1], pa.uint64()),
+        "when": pa.array([0, 10**7], pa.timestamp("ms")),
+        "more": [None, 1.5],
+    }
     stream = rs.Sessionizer(visitor="who", item="what", timestamp="when")
     found = stream.feed(pa.table(table)).to_pyarrow()
     assert found.column_names == ["who", "start", "items", "times", "offset"]

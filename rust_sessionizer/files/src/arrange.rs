@@ -69,8 +69,10 @@ impl<'a> Arranger<'a> {
 
     /// Some stretches one after the other, each by a thread of the pool.
     pub(crate) fn arrange(&self, stretches: Range<usize>) -> Result<Vec<Arranged>> {
-        let positions: Vec<Vec<u64>> =
-            (stretches.start..=stretches.end).into_par_iter().map(|stretch| self.before(stretch)).collect::<Result<_>>()?;
+        let positions: Vec<Vec<u64>> = (stretches.start..=stretches.end)
+            .into_par_iter()
+            .map(|stretch| self.before(stretch))
+            .collect::<Result<_>>()?;
         positions.par_windows(2).map(|ends| self.arrange_one(&ends[0], &ends[1])).collect()
     }
 

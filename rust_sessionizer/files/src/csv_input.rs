@@ -66,7 +66,9 @@ impl CsvFile {
                 let data_type = match role {
                     Role::Time => crate::lane::in_utc(),
                     Role::Flag => DataType::Boolean,
-                    Role::Id => arrow_type(told.unwrap_or(if guess.not_integer { CsvType::Text } else { CsvType::Integer })),
+                    Role::Id => {
+                        arrow_type(told.unwrap_or(if guess.not_integer { CsvType::Text } else { CsvType::Integer }))
+                    }
                     Role::Carried => arrow_type(told.unwrap_or_else(|| guess.guessed())),
                 };
                 Found { data_type, nullable: true }
@@ -115,7 +117,9 @@ impl CsvFile {
                     let column = self.columns[number].0.clone();
                     return Err(match expected {
                         None => Error::Column { file: self.path.clone(), error: InputError::NullValue { column, row } },
-                        Some(expected) => Error::Value { file: self.path.clone(), column, row, value: shown(&text), expected },
+                        Some(expected) => {
+                            Error::Value { file: self.path.clone(), column, row, value: shown(&text), expected }
+                        }
                     });
                 }
             }
@@ -157,7 +161,8 @@ impl CsvFile {
                     bytes.extend_from_slice(&time.to_le_bytes());
                 }
                 _ => {
-                    let value = integer(text).ok_or(Some("a whole number of 64 bits; csv_types can make the column a string"))?;
+                    let value = integer(text)
+                        .ok_or(Some("a whole number of 64 bits; csv_types can make the column a string"))?;
                     bytes.extend_from_slice(&value.to_le_bytes());
                 }
             },
@@ -196,7 +201,9 @@ fn header(path: &Path, delimiter: u8) -> Result<(Vec<String>, Vec<u8>, usize)> {
     for field in &fields {
         match String::from_utf8(field.text(&block).into_owned()) {
             Ok(name) => names.push(name.trim_start_matches('\u{feff}').to_owned()),
-            Err(_) => return Err(Error::unreadable(path, "its header is no UTF-8 text; is it a CSV or a Parquet file?")),
+            Err(_) => {
+                return Err(Error::unreadable(path, "its header is no UTF-8 text; is it a CSV or a Parquet file?"));
+            }
         }
     }
     let begin = records.at;

@@ -138,9 +138,8 @@ impl Cutter<'_> {
         }
         let (keys, owners) = self.keys(&lanes)?;
         let times = lanes[TIME].integers(true);
-        let keep: Option<Vec<bool>> = self.layout.keeps.then(|| {
-            (0..rows).map(|row| lanes[KEEP].value(row) != [0]).collect()
-        });
+        let keep: Option<Vec<bool>> =
+            self.layout.keeps.then(|| (0..rows).map(|row| lanes[KEEP].value(row) != [0]).collect());
         let items = &lanes[ITEM];
         let same = |a: u32, b: u32| items.same(a as usize, b as usize);
         let found = sessionize(&Events {
@@ -179,7 +178,12 @@ impl Cutter<'_> {
             starts,
             places,
             ends,
-            session_lanes: self.layout.session_lanes().iter().map(|lane| put(lane, &found.heads)).collect::<Result<_>>()?,
+            session_lanes: self
+                .layout
+                .session_lanes()
+                .iter()
+                .map(|lane| put(lane, &found.heads))
+                .collect::<Result<_>>()?,
             click_lanes: self.layout.click_lanes().iter().map(|lane| put(lane, &found.rows)).collect::<Result<_>>()?,
             index,
         };
@@ -207,7 +211,11 @@ impl Cutter<'_> {
             let known = factorize_integers(&keys)?.codes;
             // A null is like no value: codes are never negative.
             let code = |row: usize| if values.is_null(row) { -1 } else { i64::from(codes[row]) };
-            keys = known.iter().enumerate().map(|(row, &known)| i64::from(known) << 32 | (code(row) & 0xFFFF_FFFF)).collect();
+            keys = known
+                .iter()
+                .enumerate()
+                .map(|(row, &known)| i64::from(known) << 32 | (code(row) & 0xFFFF_FFFF))
+                .collect();
         }
         Ok((keys, owners))
     }

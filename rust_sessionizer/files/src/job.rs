@@ -84,7 +84,10 @@ pub fn sessionize_files(inputs: &[PathBuf], output: &Path, settings: &Settings, 
     let events = log.events() / share;
     let plan = Plan::new(settings, &log.layout, events);
     let places = Places::new(output, settings)?;
-    places.check_disk(events.saturating_mul(log.layout.width() + 8).saturating_sub(plan.room), events * log.layout.width() / 2)?;
+    places.check_disk(
+        events.saturating_mul(log.layout.width() + 8).saturating_sub(plan.room),
+        events * log.layout.width() / 2,
+    )?;
 
     let room = Room::new(plan.room);
     let folder = places.scratch();

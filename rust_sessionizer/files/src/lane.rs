@@ -273,7 +273,8 @@ impl Lane {
             Some(Kind::Text) => {
                 let texts = array.as_string::<i64>();
                 let first = texts.value_offsets()[0];
-                let ends: Vec<u64> = texts.value_offsets()[1..].iter().map(|end| (end - first).cast_unsigned()).collect();
+                let ends: Vec<u64> =
+                    texts.value_offsets()[1..].iter().map(|end| (end - first).cast_unsigned()).collect();
                 let begin = at(first.cast_unsigned());
                 let bytes = texts.value_data()[begin..begin + ends.last().map_or(0, |&end| at(end))].to_vec();
                 Values::Text { ends, bytes }
@@ -294,7 +295,8 @@ impl Lane {
     /// The column as an Arrow array of its type.
     pub(crate) fn into_arrow(self, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
         let rows = self.len();
-        let nulls = self.valid.filter(|valid| valid.contains(&0)).map(|valid| valid.iter().map(|&byte| byte != 0).collect());
+        let nulls =
+            self.valid.filter(|valid| valid.contains(&0)).map(|valid| valid.iter().map(|&byte| byte != 0).collect());
         let builder = ArrayData::builder(data_type.clone()).len(rows).nulls(nulls).align_buffers(true);
         let data = match self.values {
             Values::Fixed { bytes, .. } if *data_type == DataType::Boolean => {

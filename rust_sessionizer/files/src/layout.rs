@@ -100,7 +100,14 @@ pub(crate) fn wanted(settings: &Settings) -> Vec<(&str, Role)> {
     let mut wanted =
         vec![(settings.timestamp.as_str(), Role::Time), (&settings.owner, Role::Id), (&settings.item, Role::Id)];
     wanted.extend(settings.keep.iter().map(|name| (name.as_str(), Role::Flag)));
-    wanted.extend(settings.apart.iter().chain(&settings.of_first).chain(&settings.extra).map(|name| (name.as_str(), Role::Carried)));
+    wanted.extend(
+        settings
+            .apart
+            .iter()
+            .chain(&settings.of_first)
+            .chain(&settings.extra)
+            .map(|name| (name.as_str(), Role::Carried)),
+    );
     wanted
 }
 
@@ -177,7 +184,9 @@ pub(crate) fn place_of(name: &str, present: &[String]) -> std::result::Result<us
 pub(crate) fn moved(error: InputError, by: usize) -> InputError {
     match error {
         InputError::NullValue { column, row } => InputError::NullValue { column, row: row + by },
-        InputError::TimeRange { column, row, value, unit } => InputError::TimeRange { column, row: row + by, value, unit },
+        InputError::TimeRange { column, row, value, unit } => {
+            InputError::TimeRange { column, row: row + by, value, unit }
+        }
         other => other,
     }
 }

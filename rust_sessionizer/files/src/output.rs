@@ -74,7 +74,8 @@ impl Table {
             None => (0..all.len()).collect(),
             Some(columns) => {
                 let find = |column: &String| names.iter().position(|name| name == column);
-                let missing = |column: &String| InputError::MissingColumn { column: column.clone(), present: names.clone() };
+                let missing =
+                    |column: &String| InputError::MissingColumn { column: column.clone(), present: names.clone() };
                 let mut places = Vec::new();
                 for column in columns {
                     let place = find(column).ok_or_else(|| missing(column))?;
@@ -113,7 +114,8 @@ impl<'a> Output<'a> {
     pub(crate) fn new(path: &Path, table: &'a Table, layout: &'a Layout) -> Result<Self> {
         let file = File::create(path).map_err(Error::io(path))?;
         let writer = ArrowWriter::try_new(file, Arc::clone(&table.schema), Some(properties(table)));
-        let (writer, factory) = writer.and_then(ArrowWriter::into_serialized_writer).map_err(|error| failed(path, error))?;
+        let (writer, factory) =
+            writer.and_then(ArrowWriter::into_serialized_writer).map_err(|error| failed(path, error))?;
         let open = Vec::new();
         let path = path.to_owned();
         let (open_sessions, open_clicks, groups, sessions, clicks) = (0, 0, 0, 0, 0);

@@ -66,9 +66,14 @@ impl ParquetFile {
         let mut groups = Vec::new();
         let mut group_bytes = Vec::new();
         for group in footer.row_groups() {
-            let rows = usize::try_from(group.num_rows()).map_err(|_| Error::unreadable(path, "a row group has a negative length"))?;
+            let rows = usize::try_from(group.num_rows())
+                .map_err(|_| Error::unreadable(path, "a row group has a negative length"))?;
             let mut bytes = 0;
-            for column in places.iter().filter_map(|&place| leaf_of(&metadata, place)).filter_map(|leaf| group.columns().get(leaf)) {
+            for column in places
+                .iter()
+                .filter_map(|&place| leaf_of(&metadata, place))
+                .filter_map(|leaf| group.columns().get(leaf))
+            {
                 let (start, length) = guarded(path, || Ok(column.byte_range()))?;
                 if start.checked_add(length).is_none_or(|end| end > size) {
                     return Err(Error::unreadable(path, "it is cut short or damaged: a column reaches beyond its end"));
@@ -101,9 +106,9 @@ impl ParquetFile {
                 .map_err(|error| Error::unreadable(&self.path, error))
         })?;
         let mut row = first_row;
-        while let Some(batch) = guarded(&self.path, || {
-            reader.next().transpose().map_err(|error| Error::unreadable(&self.path, error))
-        })? {
+        while let Some(batch) =
+            guarded(&self.path, || reader.next().transpose().map_err(|error| Error::unreadable(&self.path, error)))?
+        {
             let lanes = guarded(&self.path, || self.lanes(&batch, row, layout))?;
             row += batch.num_rows();
             if row - first_row > expected {
@@ -112,7 +117,10 @@ impl ParquetFile {
             each(lanes)?;
         }
         if row - first_row != expected {
-            return Err(Error::unreadable(&self.path, "it is damaged: the row groups are not as long as its footer says"));
+            return Err(Error::unreadable(
+                &self.path,
+                "it is damaged: the row groups are not as long as its footer says",
+            ));
         }
         Ok(())
     }
@@ -136,9 +144,8 @@ impl ParquetFile {
                 let (values, unit) = raw_times(name, array).map_err(at)?;
                 Lane::of_integers(&to_millis(name, &values, unit).map_err(at)?)
             } else {
-                Lane::from_arrow(array, column.nullable).map_err(|error| {
-                    Error::unreadable(&self.path, format!("column '{name}' is damaged: {error}"))
-                })?
+                Lane::from_arrow(array, column.nullable)
+                    .map_err(|error| Error::unreadable(&self.path, format!("column '{name}' is damaged: {error}")))?
             });
         }
         Ok(lanes)
@@ -149,7 +156,9 @@ impl ParquetFile {
 fn raw_times(name: &str, array: &ArrayRef) -> std::result::Result<(Vec<i64>, TimeUnit), InputError> {
     use DataType::{Date32, Date64, Timestamp, UInt64};
     Ok(match array.data_type() {
-        Timestamp(ArrowUnit::Second, _) => (array.as_primitive::<TimestampSecondType>().values().to_vec(), TimeUnit::Second),
+        Timestamp(ArrowUnit::Second, _) => {
+            (array.as_primitive::<TimestampSecondType>().values().to_vec(), TimeUnit::Second)
+        }
         Timestamp(ArrowUnit::Millisecond, _) => {
             (array.as_primitive::<TimestampMillisecondType>().values().to_vec(), TimeUnit::Millisecond)
         }
@@ -182,7 +191,8 @@ fn raw_times(name: &str, array: &ArrayRef) -> std::result::Result<(Vec<i64>, Tim
 pub(crate) fn names(path: &Path) -> Result<Vec<String>> {
     let file = File::open(path).map_err(Error::io(path))?;
     guarded(path, || {
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| Error::unreadable(path, error))?;
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
+            .map_err(|error| Error::unreadable(path, error))?;
         Ok(metadata.schema().fields().iter().map(|field| field.name().clone()).collect())
     })
 }

@@ -25,8 +25,8 @@ impl StoredLane {
                 Self { kind: Kind::Fixed(width), values: heap.put(bytes)?, ends: None, valid }
             }
             Values::Text { ends, bytes } => {
-                let ends = ends.iter().flat_map(|end| end.to_le_bytes()).collect();
-                Self { kind: Kind::Text, values: heap.put(bytes)?, ends: Some(heap.put(ends)?), valid }
+                let ends = put_words(ends.into_iter(), heap)?;
+                Self { kind: Kind::Text, values: heap.put(bytes)?, ends: Some(ends), valid }
             }
         })
     }
@@ -78,8 +78,10 @@ pub(crate) fn read_words(blob: &Blob, words: Range<u64>) -> Result<Vec<u64>> {
     Ok(bytes.as_chunks::<8>().0.iter().map(|&word| u64::from_le_bytes(word)).collect())
 }
 
-pub(crate) fn put_words(words: impl Iterator<Item = u64>, heap: &Arc<Heap>) -> Result<Blob> {
-    heap.put(words.flat_map(u64::to_le_bytes).collect())
+pub(crate) fn put_words(words: impl ExactSizeIterator<Item = u64>, heap: &Arc<Heap>) -> Result<Blob> {
+    let mut bytes = Vec::with_capacity(words.len() * 8);
+    words.for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
+    heap.put(bytes)
 }
 
 /// Where a session stands among all of the log: the time of its first listed event (as an unsigned number in the same order),

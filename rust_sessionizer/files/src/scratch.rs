@@ -62,7 +62,10 @@ impl Drop for Scratch {
 fn remove_dead(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for folder in entries.flatten().map(|entry| entry.path()) {
-        let hidden = folder.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with('.') && name.ends_with(ENDING));
+        let hidden = folder
+            .file_name()
+            .and_then(OsStr::to_str)
+            .is_some_and(|name| name.starts_with('.') && name.ends_with(ENDING));
         if !hidden || !folder.is_dir() {
             continue;
         }

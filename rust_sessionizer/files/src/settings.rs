@@ -123,7 +123,11 @@ impl Settings {
             return wrong("partitions", partitions.to_string(), "1 to 256, or None to choose by size");
         }
         if let Some(shard) = self.shard.filter(|shard| shard.number >= shard.of) {
-            return wrong("shard", format!("{} of {}", shard.number, shard.of), "a number from 0 to below the number of shards");
+            return wrong(
+                "shard",
+                format!("{} of {}", shard.number, shard.of),
+                "a number from 0 to below the number of shards",
+            );
         }
         if matches!(self.delimiter, b'"' | b'\n' | b'\r') {
             return wrong("delimiter", format!("{:?}", char::from(self.delimiter)), "no quote and no end of line");

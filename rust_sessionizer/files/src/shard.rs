@@ -88,7 +88,8 @@ fn told(settings: &Settings) -> String {
 
 impl ShardFile {
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let damaged = || Error::Shard { file: path.to_owned(), reason: "it is no whole shard; make it again".to_owned() };
+        let damaged =
+            || Error::Shard { file: path.to_owned(), reason: "it is no whole shard; make it again".to_owned() };
         let mut file = File::open(path).map_err(Error::io(path))?;
         let size = file.metadata().map_err(Error::io(path))?.len();
         let tail = MARK.len() as u64 + 16;
@@ -122,10 +123,21 @@ impl ShardFile {
         let mut by_number: Vec<Option<&Self>> = vec![None; first.shard.of.min(1 << 20)];
         for shard in shards {
             if shard.shard.of != first.shard.of {
-                return wrong(shard, format!("it is one of {} shards, {} is one of {}", shard.shard.of, first.path.display(), first.shard.of));
+                return wrong(
+                    shard,
+                    format!(
+                        "it is one of {} shards, {} is one of {}",
+                        shard.shard.of,
+                        first.path.display(),
+                        first.shard.of
+                    ),
+                );
             }
             if shard.told != first.told {
-                return wrong(shard, format!("it was made with {}, {} with {}", shard.told, first.path.display(), first.told));
+                return wrong(
+                    shard,
+                    format!("it was made with {}, {} with {}", shard.told, first.path.display(), first.told),
+                );
             }
             if shard.layout != first.layout {
                 return wrong(shard, format!("its columns are not those of {}", first.path.display()));
@@ -222,27 +234,41 @@ impl Reader<'_> {
             columns.push(Column { name, data_type, nullable });
         }
         let known = crate::layout::KEEP + usize::from(keeps);
-        (known.checked_add(apart)?.checked_add(of_first)? <= columns.len()).then_some(Layout { lanes: columns, keeps, apart, of_first })
+        (known.checked_add(apart)?.checked_add(of_first)? <= columns.len()).then_some(Layout {
+            lanes: columns,
+            keeps,
+            apart,
+            of_first,
+        })
     }
 
     fn blob(&mut self, bytes: Option<u64>) -> Option<Blob> {
         let (offset, length) = (self.number()?, self.number()?);
         let inside = offset.checked_add(length)? <= self.data;
-        (inside && bytes.is_none_or(|bytes| bytes == length)).then(|| Blob::Kept { file: Arc::clone(self.file), offset, length })
+        (inside && bytes.is_none_or(|bytes| bytes == length)).then(|| Blob::Kept {
+            file: Arc::clone(self.file),
+            offset,
+            length,
+        })
     }
 
     fn run(&mut self, layout: &Layout) -> Option<Run> {
         let (sessions, clicks) = (self.number()?, self.number()?);
         let words = sessions.checked_mul(8)?;
         let [starts, places, ends] = [self.blob(Some(words))?, self.blob(Some(words))?, self.blob(Some(words))?];
-        let session_lanes =
-            layout.session_lanes().iter().map(|&lane| self.lane(&layout.lanes[lane], sessions)).collect::<Option<_>>()?;
-        let click_lanes = layout.click_lanes().iter().map(|&lane| self.lane(&layout.lanes[lane], clicks)).collect::<Option<_>>()?;
+        let session_lanes = layout
+            .session_lanes()
+            .iter()
+            .map(|&lane| self.lane(&layout.lanes[lane], sessions))
+            .collect::<Option<_>>()?;
+        let click_lanes =
+            layout.click_lanes().iter().map(|&lane| self.lane(&layout.lanes[lane], clicks)).collect::<Option<_>>()?;
         let entries = self.count()?;
         if entries as u64 != sessions.div_ceil(INDEX_STEP) {
             return None;
         }
-        let index = (0..entries).map(|_| Some(((self.number()?, self.number()?), self.number()?))).collect::<Option<_>>()?;
+        let index =
+            (0..entries).map(|_| Some(((self.number()?, self.number()?), self.number()?))).collect::<Option<_>>()?;
         Some(Run { sessions, clicks, starts, places, ends, session_lanes, click_lanes, index })
     }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMillisecondType};
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Int32Array, Int64Array, LargeStringArray, RecordBatch, StringArray, TimestampMicrosecondArray,
-    UInt8Array,
+    Array, ArrayRef, BooleanArray, Int32Array, Int64Array, LargeStringArray, RecordBatch, StringArray,
+    TimestampMicrosecondArray, UInt8Array,
 };
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -45,7 +45,11 @@ impl Log {
         parts.resize(self.files, &[]);
         let written = parts.into_iter().enumerate().map(|(number, events)| {
             let path = folder.join(format!("part-{number}.{}", if self.csv { "csv" } else { "parquet" }));
-            if self.csv { self.write_csv(events, &path) } else { self.write_parquet(events, &path) }
+            if self.csv {
+                self.write_csv(events, &path)
+            } else {
+                self.write_parquet(events, &path)
+            }
             path
         });
         written.collect()
@@ -138,7 +142,8 @@ fn read(path: &Path) -> Vec<Session> {
         let column = |name: &str| batch.column_by_name(name).unwrap();
         let listed = |name: &str, row: usize| column(name).as_list::<i64>().value(row);
         let owners = texts(column("visitor"));
-        let apart = batch.column_by_name("apart").map(|apart| apart.as_primitive::<arrow_array::types::Int64Type>().clone());
+        let apart =
+            batch.column_by_name("apart").map(|apart| apart.as_primitive::<arrow_array::types::Int64Type>().clone());
         for row in 0..batch.num_rows() {
             let extra = listed("extra", row);
             let extra = arrow_cast::cast(&extra, &arrow_schema::DataType::UInt8).unwrap();
@@ -183,8 +188,13 @@ fn logs() -> impl Strategy<Value = Log> {
     let time = prop_oneof![9 => 0_i64..200, 1 => any::<i64>()];
     let event = (id, time, 0_i64..4, any::<bool>(), proptest::option::of(0_u8..9), 0_u8..2);
     let events = prop::collection::vec(event, 0..120);
-    (events, any::<bool>(), 1_usize..4, 1_usize..50, any::<bool>())
-        .prop_map(|(events, texts, files, group, csv)| Log { events, texts, files, group, csv })
+    (events, any::<bool>(), 1_usize..4, 1_usize..50, any::<bool>()).prop_map(|(events, texts, files, group, csv)| Log {
+        events,
+        texts,
+        files,
+        group,
+        csv,
+    })
 }
 
 fn cases() -> u32 {
@@ -312,7 +322,8 @@ fn sessions_apart_by_more_than_their_owner() {
 }
 
 fn write_batch(path: &Path, columns: Vec<(&str, ArrayRef)>) {
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap();
+    let batch =
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap();
     let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
@@ -335,13 +346,18 @@ fn what_cannot_be_used_is_told_with_file_column_and_row() {
     let good = || integers(vec![Some(1), Some(2)]);
     write_batch(&path("good.parquet"), vec![("v", good()), ("i", good()), ("t", good())]);
     write_batch(&path("null.parquet"), vec![("v", good()), ("i", integers(vec![Some(1), None])), ("t", good())]);
-    write_batch(&path("type.parquet"), vec![("v", Arc::new(Int32Array::from(vec![1, 2]))), ("i", good()), ("t", good())]);
-    write_batch(&path("text.parquet"), vec![("v", good()), ("i", good()), ("t", Arc::new(LargeStringArray::from(vec!["a", "b"])))]);
-    write_batch(&path("range.parquet"), vec![
-        ("v", good()),
-        ("i", good()),
-        ("t", Arc::new(arrow_array::TimestampSecondArray::from(vec![0, i64::MAX]))),
-    ]);
+    write_batch(
+        &path("type.parquet"),
+        vec![("v", Arc::new(Int32Array::from(vec![1, 2]))), ("i", good()), ("t", good())],
+    );
+    write_batch(
+        &path("text.parquet"),
+        vec![("v", good()), ("i", good()), ("t", Arc::new(LargeStringArray::from(vec!["a", "b"])))],
+    );
+    write_batch(
+        &path("range.parquet"),
+        vec![("v", good()), ("i", good()), ("t", Arc::new(arrow_array::TimestampSecondArray::from(vec![0, i64::MAX])))],
+    );
     for (inputs, expected) in [
         (vec!["good.parquet", "null.parquet"], "null.parquet: column 'i' has a null in row 1"),
         (vec!["good.parquet", "type.parquet"], "column 'v' is of type Int32 in"),
@@ -414,7 +430,10 @@ fn times_of_every_unit_and_chosen_columns() {
     run(&[path, csv], &output, &settings).unwrap();
     let mut reader = ParquetRecordBatchReaderBuilder::try_new(File::open(output).unwrap()).unwrap().build().unwrap();
     let batch = reader.next().unwrap().unwrap();
-    assert_eq!(batch.schema().fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(), ["items", "times"]);
+    assert_eq!(
+        batch.schema().fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(),
+        ["items", "times"]
+    );
     let listed = |place: usize| batch.column(place).as_list::<i64>().value(0);
     assert_eq!(listed(0).as_primitive::<Int64Type>().values(), &[1, 1, 7]);
     assert_eq!(listed(1).as_primitive::<TimestampMillisecondType>().values(), &[-1, 2, 4]);

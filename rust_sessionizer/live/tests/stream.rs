@@ -20,7 +20,13 @@ impl Stream {
         };
         (0..)
             .zip(&self.events)
-            .map(|(offset, &(visitor, item, time, kept))| Arrival { offset, visitor: id(visitor), item: id(item), time, kept })
+            .map(|(offset, &(visitor, item, time, kept))| Arrival {
+                offset,
+                visitor: id(visitor),
+                item: id(item),
+                time,
+                kept,
+            })
             .collect()
     }
 
@@ -144,7 +150,8 @@ proptest! {
 }
 
 fn numbers(events: &[(u64, i64)]) -> Vec<Arrival<'static>> {
-    let arrival = |&(offset, time)| Arrival { offset, visitor: IdRef::Integer(1), item: IdRef::Integer(2), time, kept: true };
+    let arrival =
+        |&(offset, time)| Arrival { offset, visitor: IdRef::Integer(1), item: IdRef::Integer(2), time, kept: true };
     events.iter().map(arrival).collect()
 }
 
@@ -169,7 +176,10 @@ fn wrong_batches_change_nothing() {
     let mut sessionizer = Sessionizer::new(Settings { gap: 10, tolerance: 5, drop_repeats: false });
     sessionizer.feed(&numbers(&[(0, 0)])).unwrap();
     let before = sessionizer.to_bytes("");
-    assert!(matches!(sessionizer.feed(&numbers(&[(1, 1), (1, 2)])), Err(Error::Offset { row: 1, offset: 1, before: 1 })));
+    assert!(matches!(
+        sessionizer.feed(&numbers(&[(1, 1), (1, 2)])),
+        Err(Error::Offset { row: 1, offset: 1, before: 1 })
+    ));
     let text = Arrival { visitor: IdRef::Text("a"), ..numbers(&[(1, 1)])[0] };
     assert!(matches!(sessionizer.feed(&[text]), Err(Error::Kind { what: "visitor", .. })));
     assert_eq!(sessionizer.to_bytes(""), before);

@@ -99,7 +99,10 @@ pub(crate) fn sessionize_files(
         keep,
         drop_repeats,
         columns,
-        shard: shard.map(|(number, of)| Shard { number: number.try_into().unwrap_or(usize::MAX), of: of.try_into().unwrap_or(0) }),
+        shard: shard.map(|(number, of)| Shard {
+            number: number.try_into().unwrap_or(usize::MAX),
+            of: of.try_into().unwrap_or(0),
+        }),
         count_owners: count_visitors,
         memory_limit: limit(memory_limit)?,
         partitions: partitions.map(|partitions| partitions.try_into().unwrap_or(0)),
@@ -157,7 +160,8 @@ pub(crate) fn join_shards(
         scratch,
         ..Settings::default()
     };
-    let joined = watched(shards.py(), progress, |watch| sessionizer_files::join_shards(&shards_, &output, &settings, watch))?;
+    let joined =
+        watched(shards.py(), progress, |watch| sessionizer_files::join_shards(&shards_, &output, &settings, watch))?;
     Ok(Summary { inner: joined, counted: joined.owners > 0 })
 }
 

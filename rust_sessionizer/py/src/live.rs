@@ -52,11 +52,8 @@ impl Sessionizer {
         keep: Option<String>,
         drop_repeats: bool,
     ) -> PyResult<Self> {
-        let settings = Settings {
-            gap: gap_or_default(gap)?,
-            tolerance: tolerance.map_or(Ok(0), millis)?,
-            drop_repeats,
-        };
+        let settings =
+            Settings { gap: gap_or_default(gap)?, tolerance: tolerance.map_or(Ok(0), millis)?, drop_repeats };
         let names = Names { visitor, item, timestamp, keep };
         Ok(Self { inner: sessionizer_live::Sessionizer::new(settings), names })
     }
@@ -148,7 +145,10 @@ impl Sessionizer {
     fn __repr__(&self) -> String {
         let counts = self.inner.counts();
         let waiting = self.inner.waiting();
-        format!("<Sessionizer: {} events placed, {} late, {waiting} waiting; {} sessions>", counts.placed, counts.late, counts.sessions)
+        format!(
+            "<Sessionizer: {} events placed, {} late, {waiting} waiting; {} sessions>",
+            counts.placed, counts.late, counts.sessions
+        )
     }
 }
 
@@ -165,7 +165,10 @@ impl Sessionizer {
             (self.names.visitor.clone(), ids(visitor, sessions.iter().map(|session| &session.visitor))),
             ("start".to_owned(), in_utc(sessions.iter().map(|session| session.start).collect())),
             ("items".to_owned(), list(&offsets, ids(item, listed))),
-            ("times".to_owned(), list(&offsets, in_utc(sessions.iter().flat_map(|session| session.times.iter().copied()).collect()))),
+            (
+                "times".to_owned(),
+                list(&offsets, in_utc(sessions.iter().flat_map(|session| session.times.iter().copied()).collect())),
+            ),
             (
                 "offset".to_owned(),
                 Arc::new(sessions.iter().map(|session| Some(session.offset.cast_signed())).collect::<Int64Array>()),
@@ -206,15 +209,15 @@ impl Offsets {
         if let Ok(column) = given.extract::<String>() {
             return Ok(Self::Column(column));
         }
-        let wrong = |_| PyTypeError::new_err("offset: a number (of the first row), the name of a column, or None is needed");
+        let wrong =
+            |_| PyTypeError::new_err("offset: a number (of the first row), the name of a column, or None is needed");
         given.extract::<i64>().map_err(wrong).and_then(first_offset).map(Self::From)
     }
 }
 
 fn first_offset(offset: i64) -> PyResult<u64> {
-    u64::try_from(offset).map_err(|_| {
-        raised(&Error::Setting { name: "offset", value: offset.to_string(), expected: "0 or more" })
-    })
+    u64::try_from(offset)
+        .map_err(|_| raised(&Error::Setting { name: "offset", value: offset.to_string(), expected: "0 or more" }))
 }
 
 enum Failure {
@@ -294,7 +297,13 @@ impl Columns {
             }
         };
         let kept = names.keep.as_ref().map(|keep| flags(keep, &source.column(keep)?)).transpose()?;
-        Ok(Self { visitors: Ids::read(source, &names.visitor)?, items: Ids::read(source, &names.item)?, times, kept, offsets })
+        Ok(Self {
+            visitors: Ids::read(source, &names.visitor)?,
+            items: Ids::read(source, &names.item)?,
+            times,
+            kept,
+            offsets,
+        })
     }
 
     fn arrivals(&self) -> Vec<Arrival<'_>> {
@@ -333,12 +342,18 @@ fn moment(given: &Bound<PyAny>) -> PyResult<i64> {
     let datetime = given.py().import("datetime")?;
     if !given.is_instance(&datetime.getattr("datetime")?)? {
         let given = given.repr()?;
-        return Err(PyTypeError::new_err(format!("timestamp: a datetime or whole milliseconds are needed, not {given}")));
+        return Err(PyTypeError::new_err(format!(
+            "timestamp: a datetime or whole milliseconds are needed, not {given}"
+        )));
     }
     let utc = datetime.getattr("timezone")?.getattr("utc")?;
     let keywords = PyDict::new(given.py());
     keywords.set_item("tzinfo", &utc)?;
-    let aware = if given.getattr("tzinfo")?.is_none() { given.call_method("replace", (), Some(&keywords))? } else { given.clone() };
+    let aware = if given.getattr("tzinfo")?.is_none() {
+        given.call_method("replace", (), Some(&keywords))?
+    } else {
+        given.clone()
+    };
     let epoch = datetime.getattr("datetime")?.call_method1("fromtimestamp", (0, utc))?;
     let since = aware.sub(epoch)?;
     let part = |name: &str| since.getattr(name)?.extract::<i64>();
