@@ -45,8 +45,8 @@ def test_files_give_what_tables_give(tmp_path_factory, rows, ids, kind, files, g
     folder = tmp_path_factory.mktemp("files")
     events = pl.DataFrame(rows, schema=["visitor_id", "item_id", "timestamp", "keep"], orient="row")
     events = events.cast({"visitor_id": pl.Int64, "item_id": pl.Int64, "timestamp": pl.Int64, "keep": pl.Boolean})
-    text = pl.lit("é") + pl.col("visitor_id", "item_id").cast(pl.String)
-    events = events.with_columns(text if ids == "string" else [], s=pl.col("visitor_id") // 2)
+    texts = [pl.format("é{}", name).alias(name) for name in ("visitor_id", "item_id")] if ids == "string" else []
+    events = events.with_columns(*texts, s=pl.col("visitor_id") // 2)
     extra = ["timestamp"] if kind == "parquet" else []
     options = {"keep": keep, "drop_repeats": drop_repeats, "session": session, "extra": extra}
     told = {"csv_types": dict.fromkeys(["visitor_id", "item_id"], ids) | {"s": "integer"}} if kind == "csv" else {}

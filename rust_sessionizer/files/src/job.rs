@@ -194,7 +194,7 @@ impl Places {
             _ => Path::new("."),
         };
         if output.is_dir() {
-            let error = std::io::Error::from(std::io::ErrorKind::IsADirectory);
+            let error = rustix::io::Errno::ISDIR.into();
             return Err(Error::Io { path: output.to_owned(), error });
         }
         let beside = Arc::new(Scratch::new(parent, name)?);

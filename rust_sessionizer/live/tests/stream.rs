@@ -105,7 +105,7 @@ proptest! {
         let arrivals = stream.arrivals();
         let mut sessionizer = Sessionizer::new(stream.settings);
         let mut found = Vec::new();
-        let mut at = 0;
+        let mut at: usize = 0;
         for (length, saves, back) in batches.into_iter().chain([(usize::MAX, true, 3)]) {
             let end = at.max(at.saturating_add(length).min(arrivals.len()));
             // Some of what was fed comes again before what is new.
