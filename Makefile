@@ -7,6 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 TORCH_BACKEND ?=
+FUZZ_SECONDS ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
 GROUPS := workflow download events figures train combine tune export serve build test lint
@@ -22,7 +23,7 @@ export UV_NO_PROGRESS := 1
 # Every stage starts an interpreter, twice as fast from kept bytecode, which container images often forbid to keep.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test lint bench bench-train serve report clean setup check lock envs docs
+.PHONY: help run test fuzz lint bench bench-train bench-files serve report clean setup check lock envs docs
 
 help: ## list the goals
 	@echo "make run            the whole pipeline on the demo shop (or: make run CONFIG=my-shop.yaml), on $(CORES) cores"
@@ -60,6 +61,9 @@ test: setup ## every test: Rust, then Python, workflow and server
 	cargo test --quiet --manifest-path rust_sessionizer/Cargo.toml
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
 
+fuzz: setup ## feed damaged files to the readers of the extension, FUZZ_SECONDS for each of them
+	$(BIN)/python tools/fuzz.py --seconds $(FUZZ_SECONDS)
+
 lint: setup ## formatters, linters, types, the workflow's own lint
 	$(BIN)/ruff check recsys tests benchmarks tools
 	$(BIN)/ruff format --check recsys tests benchmarks tools
@@ -71,6 +75,9 @@ lint: setup ## formatters, linters, types, the workflow's own lint
 
 bench: setup bench-train ## the benchmarks' tables: sessionizing and training
 	$(BIN)/python benchmarks/sessionize.py
+
+bench-files: setup ## logs in files, larger than memory: the table of benchmarks/sessionize_files.md
+	$(BIN)/python benchmarks/sessionize_files.py
 
 bench-train: setup ## mini-batches a second of training: native, torch and, with AUTHORS=CHECKOUT, the authors' code
 	$(BIN)/python benchmarks/train.py $(if $(AUTHORS),--authors $(AUTHORS))

@@ -77,6 +77,19 @@ def whole_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """A folder beside `path` that vanishes with the block; what a killed process left there is removed by the next one."""
+    with writing(path):
+        folder = _partial(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON; NaN and infinities are refused, since JSON has none."""
     with whole_file(path) as partial:

@@ -2,12 +2,13 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from recsys.errors import RecsysError, StorageError
+from recsys.errors import ConfigurationError, RecsysError, StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
@@ -91,6 +92,20 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
         count /= 1024
     return ""
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a text such as `4GiB`, `512 MB` or `1073741824`.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is none.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise ConfigurationError(f"{text!r} is no size; write a number and a unit, such as 4GiB or 4000MB")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** " KMGT".index(match[2].upper() or " "))
 
 
 @contextmanager

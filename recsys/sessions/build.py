@@ -3,49 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 import rust_sessionizer
 from recsys.errors import DataError
 from recsys.events.parts import describe_part, id_types
-from recsys.sessions.split import cut_points, iso
-from recsys.settings.base import format_duration
+from recsys.sessions.events import by_check, event_codes, kept_rows, no_events, read_exclusions
+from recsys.sessions.summary import EventCounts, summarize
 from recsys.settings.sessions import SessionSettings, SplitSettings
-from recsys.settings.source import EVENT_TYPES
 
 SESSION_COLUMNS = ["session_id", "visitor_id", "start", "items", "times", "events", "held_out"]
-
-
-def read_exclusions(path: Path, parts: list[Path]) -> dict[Path, pl.DataFrame]:
-    """The rows of each part that checks remove: `row`, from 0, and `check`; a part from which nothing is removed is left out.
-
-    Raises
-    ------
-    DataError
-        If the file is no list of rows, or names a part that is not there.
-    """
-    try:
-        rows = pl.read_parquet(path)
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{path} is no Parquet file ({str(error).splitlines()[0]}); run `recsys check` again") from None
-    expected = {"part": pl.String, "row": pl.Int64, "check": pl.String}
-    if dict(rows.schema) != expected:
-        told = ", ".join(f"{name} {dtype}" for name, dtype in rows.schema.items())
-        raise DataError(f"{path} holds {told}, not part, row and check; pass the exclusions that `recsys check` wrote")
-    found = {part.name.removesuffix(".parquet"): part for part in parts}
-    unknown = sorted(set(rows["part"].unique()) - set(found))
-    if unknown:
-        raise DataError(f"{path} names the part {unknown[0]!r}, which is not among the events; run `recsys check` on the same parts")
-    return {found[name]: part.drop("part") for (name,), part in rows.partition_by("part", as_dict=True).items()}
-
-
-def _without(events: pl.DataFrame, left_out: pl.DataFrame, path: Path) -> pl.DataFrame:
-    if left_out["row"].max() >= events.height or left_out["row"].min() < 0:
-        raise DataError(f"a row that checks remove from {path} is not there, which holds {events.height:,}; run `recsys check` again")
-    kept = np.ones(events.height, dtype=bool)
-    kept[left_out["row"].to_numpy()] = False
-    return events.filter(kept)
 
 
 def read_events(paths: list[Path], exclusions: dict[Path, pl.DataFrame] | None = None) -> pl.DataFrame:
@@ -60,24 +27,12 @@ def read_events(paths: list[Path], exclusions: dict[Path, pl.DataFrame] | None =
     for path in paths:
         frame = pl.read_parquet(path, columns=["visitor_id", "session", "item_id", "event", "timestamp"])
         if exclusions and path in exclusions:
-            frame = _without(frame, exclusions[path], path)
+            frame = frame.filter(kept_rows(exclusions[path], frame.height, path))
         frames.append(frame.with_columns(pl.col(column).cast(dtype) for column, dtype in types.items()))
     events = pl.concat(frames, how="vertical_relaxed")
     if not events.height:
-        told = "look into each part's .quality.json, which counts the rows that were refused and those that source.where left out"
-        if exclusions:
-            told += ", and quality/checks.json tells what checks removed"
-        raise DataError(f"the log holds no event ({len(paths)} {'part was' if len(paths) == 1 else 'parts were'} read); {told}")
+        raise no_events(len(paths), bool(exclusions))
     return events
-
-
-def event_codes(events: pl.DataFrame) -> list[str]:
-    """Event types by code: those of the contract first, then the log's own in alphabetical order."""
-    own = sorted(set(events["event"].unique()) - set(EVENT_TYPES))
-    names = [*EVENT_TYPES, *own]
-    if len(names) > 256:
-        raise DataError(f"the log has {len(own)} event types of its own, more than 253; map them with source.event_map")
-    return names
 
 
 def build_sessions(
@@ -110,7 +65,7 @@ def build_sessions(
     log = read_events(parts, removed)
     held_out = read_events(test_parts, removed) if test_parts else log.clear()
     events = pl.concat([log.with_columns(held_out=False), held_out.with_columns(held_out=True)], how="vertical_relaxed")
-    names = event_codes(events)
+    names = event_codes(events["event"])
     codes, item_ids = rust_sessionizer.encode(events["item_id"], threads=threads)
     events = events.with_columns(
         pl.Series("item", codes),
@@ -119,7 +74,8 @@ def build_sessions(
     if settings.clicks is not None:
         unknown = sorted(set(settings.clicks) - set(names))
         if unknown:
-            raise DataError(f"sessions.clicks names {unknown[0]!r}, which the log does not hold; it holds {_held(events)}")
+            held = ", ".join(sorted(events["event"].unique()))
+            raise DataError(f"sessions.clicks names {unknown[0]!r}, which the log does not hold; it holds {held}")
         events = events.with_columns(pl.col("event").is_in(settings.clicks).alias("click"))
 
     logs = [_sessionize(events.filter(~pl.col("held_out")), settings, threads).with_columns(held_out=pl.lit(False))]
@@ -127,69 +83,19 @@ def build_sessions(
         logs.append(_sessionize(events.filter(pl.col("held_out")), settings, threads).with_columns(held_out=pl.lit(True)))
     sessions = pl.concat(logs, how="vertical_relaxed").sort("start", maintain_order=True)
     sessions = sessions.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("session_id")).select(SESSION_COLUMNS)
-    own = sessions.filter(~pl.col("held_out"))
-    if not own.height:
-        raise DataError(f"no event is a click: sessions.clicks is {settings.clicks}, and the log holds {_held(events)}; correct the key")
-    _refuse_unteachable(own, settings, sessionized=log["session"].null_count() < log.height, separate_test=bool(test_parts))
-    starts = own["start"].cast(pl.Int64).to_numpy()
-    last = int(own["times"].list.last().cast(pl.Int64).max())
-    cuts = cut_points(starts, last, split, separate_test=bool(test_parts))
     catalogue = _catalogue(events, item_ids, names)
-    summary = {
-        "events": {"log": log.height, "test_log": held_out.height},
-        "removed_by_checks": _by_check(removed),
-        "event_codes": names,
-        "visitors": events["visitor_id"].n_unique() if events["visitor_id"].null_count() < events.height else None,
-        "items": catalogue.height,
-        "sessions": sessions.height,
-        "clicks": int(sessions["items"].list.len().sum()),
-        "sessions_of_one_click": int((sessions["items"].list.len() == 1).sum()),
-        "first": iso(int(events["timestamp"].cast(pl.Int64).min())),
-        "last": iso(int(events["timestamp"].cast(pl.Int64).max())),
-        "cuts": {"valid": cuts.valid, "test": cuts.test},
-        "cut_times": {"valid": iso(cuts.valid), "test": iso(cuts.test)},
-        "clicks_at_or_after_the_test_logs_start": _overlap(sessions) if test_parts else None,
-        "settings": {"sessions": settings.model_dump(mode="json"), "split": split.model_dump(mode="json")},
-    }
-    return sessions, catalogue, summary
-
-
-def _held(events: pl.DataFrame) -> str:
-    """The event types that are there."""
-    return ", ".join(sorted(events["event"].unique()))
-
-
-def _by_check(removed: dict[Path, pl.DataFrame]) -> dict[str, int]:
-    """How many events each check removed."""
-    checks = pl.concat([rows["check"] for rows in removed.values()]) if removed else pl.Series(dtype=pl.String)
-    return dict(sorted(checks.value_counts().iter_rows()))
-
-
-def _refuse_unteachable(sessions: pl.DataFrame, settings: SessionSettings, sessionized: bool, separate_test: bool) -> None:
-    """Stop where no cut in time leaves something to learn and something to predict.
-
-    Raises
-    ------
-    DataError
-        If there are too few sessions, all start at once, or all are of one click.
-    """
-    column = "source.columns.session" if sessionized else "source.columns.visitor"
-    needed = 2 if separate_test else 3
-    if sessions.height < needed:
-        parts = "training and validation" if separate_test else "training, validation and test"
-        told = "a single session" if sessions.height == 1 else f"only {sessions.height} sessions"
-        raise DataError(f"the log holds {told}, but {parts} need one each at least; take a longer log, or check {column}")
-    if sessions["start"].n_unique() == 1:
-        when = iso(int(sessions["start"].cast(pl.Int64)[0]))
-        raise DataError(
-            f"all {sessions.height:,} sessions start at the same time ({when}), so that they cannot be cut in time; check "
-            "source.columns.timestamp and source.timestamps"
-        )
-    if (sessions["items"].list.len() == 1).all():
-        why = f"check {column}: its values must come back from one click to the next"
-        if not sessionized:
-            why += f", or raise sessions.gap ({format_duration(settings.gap)})"
-        raise DataError(f"each of the {sessions.height:,} sessions has a single click, so that there is no next one to learn; {why}")
+    counts = EventCounts(
+        log=log.height,
+        test_log=held_out.height,
+        visitors=events["visitor_id"].n_unique() if events["visitor_id"].null_count() < events.height else None,
+        first=int(events["timestamp"].cast(pl.Int64).min()),
+        last=int(events["timestamp"].cast(pl.Int64).max()),
+        names=names,
+        held=sorted(events["event"].unique()),
+        removed=by_check(removed),
+        sessionized=log["session"].null_count() < log.height,
+    )
+    return sessions, catalogue, summarize(sessions.lazy(), counts, catalogue.height, settings, split)
 
 
 def _sessionize(events: pl.DataFrame, settings: SessionSettings, threads: int | None) -> pl.DataFrame:
@@ -232,10 +138,3 @@ def _catalogue(events: pl.DataFrame, item_ids: pl.Series, names: list[str]) -> p
         .sort("item")
     )
     return counts.with_columns(pl.Series("item_id", item_ids)).select(pl.col("item").alias("code"), "item_id", "first_seen", *present)
-
-
-def _overlap(sessions: pl.DataFrame) -> int:
-    """Training clicks that are no earlier than the separate test log's first session."""
-    first = sessions.filter(pl.col("held_out"))["start"].cast(pl.Int64).min()
-    times = sessions.filter(~pl.col("held_out"))["times"].explode(empty_as_null=False).cast(pl.Int64)
-    return 0 if first is None else int((times >= first).sum())

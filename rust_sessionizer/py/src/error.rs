@@ -4,7 +4,9 @@
 #![allow(missing_docs)]
 
 use pyo3::create_exception;
-use pyo3::exceptions::PyValueError;
+use std::path::Path;
+
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use sessionizer_core::Error;
 
@@ -17,10 +19,16 @@ create_exception!(rust_sessionizer.neighbours, IndexFileError, SessionizerError)
 create_exception!(rust_sessionizer.ranking, ScoreError, SessionizerError);
 create_exception!(rust_sessionizer, SettingError, SessionizerError);
 create_exception!(rust_sessionizer, SizeError, SessionizerError);
+create_exception!(rust_sessionizer, FileError, SessionizerError);
+create_exception!(rust_sessionizer, DiskSpaceError, SessionizerError);
+create_exception!(rust_sessionizer, StateError, SessionizerError);
 
 /// The exception for an error of the core.
 pub(crate) fn raised(error: &Error) -> PyErr {
-    let text = error.to_string();
+    raised_with(error, error.to_string())
+}
+
+fn raised_with(error: &Error, text: String) -> PyErr {
     match error {
         Error::NullValue { .. } => NullValueError::new_err(text),
         Error::TimeRange { .. } => TimeRangeError::new_err(text),
@@ -34,6 +42,51 @@ pub(crate) fn raised(error: &Error) -> PyErr {
         Error::TooManyRows { .. } | Error::TooManyDistinct { .. } => SizeError::new_err(text),
         Error::Gap { .. } => GapError::new_err(text),
         Error::Setting { .. } => SettingError::new_err(text),
+    }
+}
+
+/// The exception for an error with files.
+pub(crate) fn raised_by_files(error: &sessionizer_files::Error) -> PyErr {
+    use sessionizer_files::Error;
+
+    let text = error.to_string();
+    match error {
+        Error::Input(inner) | Error::Column { error: inner, .. } => raised_with(inner, text),
+        Error::Io { path, error } => refused_by_system(path, error),
+        Error::Disk { .. } => DiskSpaceError::new_err(text),
+        Error::Memory { .. } => SizeError::new_err(text),
+        Error::Cancelled => SessionizerError::new_err(text),
+        Error::Unreadable { .. }
+        | Error::Value { .. }
+        | Error::Record { .. }
+        | Error::Differs { .. }
+        | Error::OverInput { .. }
+        | Error::Shard { .. }
+        | Error::NoInput => FileError::new_err(text),
+    }
+}
+
+/// The exception for an error with a stream.
+pub(crate) fn raised_by_stream(error: &sessionizer_live::Error) -> PyErr {
+    use sessionizer_live::Error;
+
+    let text = error.to_string();
+    match error {
+        Error::Offset { .. } | Error::Kind { .. } => ColumnError::new_err(text),
+        Error::Closed | Error::State { .. } => StateError::new_err(text),
+        Error::Io { path, error } => refused_by_system(path, error),
+    }
+}
+
+/// Python's own exception for what the system refused: `FileNotFoundError`, `PermissionError` and so on.
+fn refused_by_system(path: &Path, error: &std::io::Error) -> PyErr {
+    match error.raw_os_error() {
+        Some(number) => {
+            let told = error.to_string();
+            let told = told.split(" (os error").next().unwrap_or(&told).to_owned();
+            PyOSError::new_err((number, told, path.to_owned()))
+        }
+        None => PyOSError::new_err(format!("{}: {error}", path.display())),
     }
 }
 

@@ -4,8 +4,10 @@
 mod column;
 mod encode;
 mod error;
+mod files;
 mod input;
 mod lists;
+mod live;
 mod neighbours;
 mod output;
 mod ranking;
@@ -24,11 +26,15 @@ mod _native {
     use crate::encode::encode;
     #[pymodule_export]
     use crate::error::{
-        ColumnError, GapError, IndexFileError, NullValueError, ScoreError, SessionizerError, SettingError, SizeError,
-        TimeRangeError,
+        ColumnError, DiskSpaceError, FileError, GapError, IndexFileError, NullValueError, ScoreError, SessionizerError,
+        SettingError, SizeError, StateError, TimeRangeError,
     };
     #[pymodule_export]
+    use crate::files::{Summary, join_shards, sessionize_files};
+    #[pymodule_export]
     use crate::lists::{drop_repeats, filter_support};
+    #[pymodule_export]
+    use crate::live::Sessionizer;
     #[pymodule_export]
     use crate::neighbours::{Index, Parameters};
     #[pymodule_export]

@@ -36,15 +36,20 @@ pub(crate) fn sessionize(
     drop_repeats: bool,
     threads: Option<i64>,
 ) -> PyResult<Py<PyAny>> {
-    let gap = gap.map_or_else(|| parse_gap("30m").map_err(|error| raised(&error)), millis)?;
+    let gap = gap_or_default(gap)?;
     let source = Source::read(table)?;
     let request = Request { source: &source, gap, visitor, item, timestamp, session, extra, keep, drop_repeats };
     let sessions = detached(table.py(), threads, || request.answer())?;
     give(table.py(), sessions, source.polars)
 }
 
+/// The gap in milliseconds; half an hour where none is given.
+pub(crate) fn gap_or_default(gap: Option<&Bound<PyAny>>) -> PyResult<u64> {
+    gap.map_or_else(|| parse_gap("30m").map_err(|error| raised(&error)), millis)
+}
+
 /// A gap given as text, `datetime.timedelta` or milliseconds.
-fn millis(gap: &Bound<PyAny>) -> PyResult<u64> {
+pub(crate) fn millis(gap: &Bound<PyAny>) -> PyResult<u64> {
     let wrong = || -> PyResult<PyErr> {
         let gap = gap.repr()?.to_string();
         Ok(raised(&Error::Gap { gap, reason: "is no text, timedelta or whole number of milliseconds" }))
@@ -135,12 +140,12 @@ impl Request<'_> {
     }
 }
 
-fn in_utc(millis: Vec<i64>) -> ArrayRef {
+pub(crate) fn in_utc(millis: Vec<i64>) -> ArrayRef {
     Arc::new(PrimitiveArray::<TimestampMillisecondType>::new(millis.into(), None).with_timezone("UTC"))
 }
 
 /// Lists with 64-bit offsets, which polars takes as they are.
-fn list(offsets: &OffsetBuffer<i64>, values: ArrayRef) -> ArrayRef {
+pub(crate) fn list(offsets: &OffsetBuffer<i64>, values: ArrayRef) -> ArrayRef {
     let field = Arc::new(Field::new("item", values.data_type().clone(), true));
     Arc::new(LargeListArray::new(field, offsets.clone(), values, None))
 }

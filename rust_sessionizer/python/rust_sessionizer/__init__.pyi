@@ -6,8 +6,9 @@ others, in one piece or in chunks. Results are polars' own objects where the inp
 other Python threads run while a function works.
 """
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from os import PathLike
 from typing import Any, Literal, Protocol, final, overload
 
 import numpy as np
@@ -16,18 +17,25 @@ import polars as pl
 __all__ = [
     "Array",
     "ColumnError",
+    "DiskSpaceError",
+    "FileError",
     "GapError",
     "NullValueError",
+    "Sessionizer",
     "SessionizerError",
     "SettingError",
     "SizeError",
+    "StateError",
+    "Summary",
     "Table",
     "TimeRangeError",
     "TrainingSchedule",
     "drop_repeats",
     "encode",
     "filter_support",
+    "join_shards",
     "sessionize",
+    "sessionize_files",
     "training_schedule",
 ]
 
@@ -38,6 +46,7 @@ class _ArrayExporter(Protocol):
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
 
 _Arrow = _StreamExporter | _ArrayExporter
+_Path = str | PathLike[str]
 
 class SessionizerError(ValueError):
     """The input cannot be used; the base of all errors of this package."""
@@ -58,7 +67,16 @@ class SettingError(SessionizerError):
     """A setting is out of its range."""
 
 class SizeError(SessionizerError):
-    """More rows or more distinct values than one call can take."""
+    """More rows or more distinct values than one call can take, or more than a limit of memory allows."""
+
+class FileError(SessionizerError):
+    """A file is damaged or holds what cannot be used; the message names the file, and where it can the column, row and value."""
+
+class DiskSpaceError(SessionizerError):
+    """Too little room on a disk; the message names the folder, what is free and what is needed."""
+
+class StateError(SessionizerError):
+    """A saved state cannot be gone on from, or the stream was closed."""
 
 @final
 class Table:
@@ -198,6 +216,255 @@ def sessionize(
     TypeError
         For a table without the Arrow PyCapsule interface.
     """
+
+@final
+class Summary:
+    """What came out of files."""
+
+    @property
+    def events(self) -> int:
+        """Events read; of a shard, its own."""
+    @property
+    def sessions(self) -> int:
+        """Sessions written."""
+    @property
+    def clicks(self) -> int:
+        """Events listed in them."""
+    @property
+    def visitors(self) -> int | None:
+        """Distinct visitors (or sessions, where these are given); None where they were not counted."""
+
+def sessionize_files(
+    inputs: _Path | Iterable[_Path],
+    output: _Path,
+    gap: str | timedelta | int | None = "30m",
+    *,
+    memory_limit: str | int = "4GiB",
+    visitor: str | None = "visitor_id",
+    item: str = "item_id",
+    timestamp: str = "timestamp",
+    session: str | None = None,
+    extra: Sequence[str] = (),
+    apart: Sequence[str] = (),
+    keep: str | None = None,
+    drop_repeats: bool = False,
+    columns: Sequence[str] | None = None,
+    shard: tuple[int, int] | None = None,
+    count_visitors: bool = False,
+    csv_types: Mapping[str, Literal["integer", "float", "boolean", "string"]] | None = None,
+    delimiter: str = ",",
+    partitions: int | None = None,
+    threads: int | None = None,
+    scratch: _Path | None = None,
+    progress: Callable[[str, int, int], object] | None = None,
+) -> Summary:
+    """Cut a log that need not fit in memory, in Parquet or CSV files, into sessions in one Parquet file.
+
+    The result is that of `sessionize` on the files' rows one below the other: the same sessions, in the same order, whatever the
+    limit of memory, the threads, partitions and shards; even the bytes of the file are the same. Events are split by visitor
+    into partitions, which are kept in memory while there is room and in `scratch` otherwise.
+
+    Parameters
+    ----------
+    inputs
+        A file or several; their order is that of events of the same time. Files that begin with `PAR1` are Parquet, others CSV
+        with a header. They are only read.
+    output
+        The Parquet file (zstd) to write. It appears whole or not at all.
+    gap, visitor, item, timestamp, session, extra, keep, drop_repeats
+        As for `sessionize`. A CSV file's times are milliseconds or text such as 2026-03-01T12:00:00Z; its ids are integers where
+        those of the first thousand rows are.
+    memory_limit
+        The most that the call may hold: text such as '4GiB', or bytes; 64 MiB at least. What the process held before comes on top.
+    apart
+        Further columns by which events are grouped: events that differ in one of them share no session, null being a value.
+        They stand in the result, one value a session.
+    columns
+        The columns of the result, in order. None: all, as from `sessionize`, then `apart`.
+    shard
+        `(number, of)`: only the visitors of this part of all, 0 to `of` - 1, by a hash of their ids that is the same on every
+        machine. The output is then a file for `join_shards`.
+    count_visitors
+        Whether to count the distinct visitors, which takes some time.
+    csv_types
+        Types of CSV columns that are not to be guessed.
+    delimiter
+        What separates the fields of a CSV file.
+    partitions
+        Into how many parts the log is split, 1 to 256. None: by size and limit.
+    threads
+        All cores where None.
+    scratch
+        Where intermediate files go. None: beside the output. What a killed process left there is removed by the next call.
+    progress
+        Called about ten times a second with the stage ('read', 'cut', 'write'), how much is done and how much there is. What it
+        raises stops the work, as Ctrl-C does; nothing is left behind then.
+
+    Raises
+    ------
+    NullValueError, TimeRangeError, ColumnError, GapError, SettingError
+        As `sessionize`, the file named.
+    FileError
+        For a file that is damaged, a CSV value of another type, or columns whose types differ between files.
+    DiskSpaceError
+        For too little room, before anything is read.
+    SizeError
+        For a visitor whose events do not fit in the limit.
+    OSError
+        For what the system refuses.
+
+    Examples
+    --------
+    >>> import polars as pl, tempfile, pathlib
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> for day, visitors in enumerate((["ann", "bob"], ["ann"])):
+    ...     log = pl.DataFrame({"visitor_id": visitors, "item_id": [7, 8][: len(visitors)], "timestamp": 1_000 * day})
+    ...     log.write_parquet(folder / f"{day}.parquet")
+    >>> sessionize_files(sorted(folder.glob("*.parquet")), folder / "sessions", memory_limit="1GiB")
+    <Summary: 3 events, 2 sessions, 3 clicks>
+    >>> pl.read_parquet(folder / "sessions")["items"].to_list()
+    [[7, 7], [8]]
+    """
+
+def join_shards(
+    shards: _Path | Iterable[_Path],
+    output: _Path,
+    *,
+    memory_limit: str | int = "4GiB",
+    columns: Sequence[str] | None = None,
+    threads: int | None = None,
+    scratch: _Path | None = None,
+    progress: Callable[[str, int, int], object] | None = None,
+) -> Summary:
+    """Join all shards of a log into the file that `sessionize_files` writes without shards, byte for byte.
+
+    Parameters
+    ----------
+    shards
+        What `sessionize_files` wrote for every shard of one log, in any order.
+    output, memory_limit, columns, threads, scratch, progress
+        As for `sessionize_files`.
+
+    Raises
+    ------
+    FileError
+        For shards that are missing, doubled, damaged, or of different logs or settings.
+    DiskSpaceError, SettingError, OSError
+        As `sessionize_files`.
+    """
+
+@final
+class Sessionizer:
+    """Cuts a stream of events into sessions, as it happens.
+
+    The newest time seen, less the tolerance, is the watermark. An event below the watermark of the events before it is late: it is
+    counted in `late` and left out. A session is given out when its last event lies more than the gap below the watermark, so
+    that no event on time can change it any more. What comes out depends on the events and their order alone, not on how they are
+    batched: it is what `sessionize` gives for the same events in the same order, the late ones left out.
+
+    An event is known by its offset, its place in the stream, which ascends (gaps are allowed). Events with an offset below
+    `next_offset` were fed before and change nothing. So: save the state, and after a crash load it and feed again from any offset
+    not later than `next_offset`. Sessions given out between the last save and the crash are given out again, the same ones: a
+    session is known by its `offset`, that of its first listed event.
+
+    Parameters
+    ----------
+    gap, visitor, item, timestamp, keep, drop_repeats
+        As for `sessionize`: names of the columns of the tables that are fed.
+    tolerance
+        How much earlier than the newest event before it an event may be and still be placed: text, a timedelta or milliseconds.
+
+    Raises
+    ------
+    GapError
+        For a gap or a tolerance that is no length of time or is negative.
+
+    Examples
+    --------
+    >>> stream = Sessionizer("30m", tolerance="1m")
+    >>> len(stream.add("ann", 7, 0)), len(stream.add("bob", 7, 60_000)), len(stream.add("ann", 8, 30_000))
+    (0, 0, 0)
+    >>> ended = stream.add("bob", 9, 7_200_000)
+    >>> ended.to_polars()["items"].to_list()
+    [[7, 8], [7]]
+    >>> stream.add("eve", 1, 0), stream.late
+    (<Table: 0 rows; visitor_id, start, items, times, offset>, 1)
+    >>> stream.close().to_polars()["visitor_id"].to_list()
+    ['bob']
+    """
+
+    def __new__(
+        cls,
+        gap: str | timedelta | int | None = "30m",
+        *,
+        tolerance: str | timedelta | int = 0,
+        visitor: str = "visitor_id",
+        item: str = "item_id",
+        timestamp: str = "timestamp",
+        keep: str | None = None,
+        drop_repeats: bool = False,
+    ) -> Sessionizer: ...
+    @overload
+    def feed(self, table: pl.DataFrame, offset: int | str | None = None) -> pl.DataFrame: ...  # type: ignore[overload-overlap]
+    @overload
+    def feed(self, table: _Arrow, offset: int | str | None = None) -> Table:
+        """Take events in the order of their offsets and give the sessions that ended.
+
+        Parameters
+        ----------
+        table
+            A row an event, of the same types of ids as before. Other columns are not looked at.
+        offset
+            The offset of the first row, those of the others following it; or the column of the offsets. None: `next_offset`, so that
+            nothing is taken for a replay.
+
+        Returns
+        -------
+        A row a session, ordered by `start`, then `offset`: the visitor under its own name (int64 or string), `start`
+        (timestamp[ms, UTC]), `items`, `times` and `offset` (int64, of the first listed event).
+
+        Raises
+        ------
+        NullValueError, TimeRangeError, ColumnError
+            As `sessionize`, and for offsets that do not ascend or ids of another type than before; nothing has changed then.
+        StateError
+            For new events after `close`.
+        """
+    def add(
+        self, visitor: str | int, item: str | int, timestamp: int | datetime, *, keep: bool = True, offset: int | None = None
+    ) -> Table:
+        """Take one event and give the sessions that ended; as `feed`. A datetime without a time zone is taken for UTC."""
+    def close(self) -> Table:
+        """Give the sessions that are left at the end of the stream."""
+    def save(self, path: _Path) -> None:
+        """Save the state in place of the file, whole or not at all."""
+    @classmethod
+    def load(cls, path: _Path) -> Sessionizer:
+        """Go on from a saved state.
+
+        Raises
+        ------
+        StateError
+            For a file that is damaged, of another version or no state.
+        """
+    @property
+    def watermark(self) -> int | None:
+        """Events before this time, in milliseconds, are late; None before the first event."""
+    @property
+    def next_offset(self) -> int:
+        """Events with an offset below it were fed before."""
+    @property
+    def waiting(self) -> int:
+        """Events whose sessions have not ended."""
+    @property
+    def placed(self) -> int:
+        """Events that were not late."""
+    @property
+    def late(self) -> int:
+        """Events that came too late and were left out."""
+    @property
+    def sessions(self) -> int:
+        """Sessions given out."""
 
 @overload
 def encode(values: pl.Series, threads: int | None = None) -> tuple[pl.Series, pl.Series]: ...  # type: ignore[overload-overlap]

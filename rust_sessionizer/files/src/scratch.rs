@@ -1,0 +1,114 @@
+//! Folders for intermediate files, which vanish with the process that made them, or are removed by the next one.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::{Error, Result};
+
+const ENDING: &str = ".sessionizing";
+const LOCK: &str = "lock";
+
+/// A hidden folder that this process holds the lock of.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Scratch {
+    /// A new folder in `parent`, named after `name`; those of dead processes beside it are removed.
+    pub(crate) fn new(parent: &Path, name: &OsStr) -> Result<Self> {
+        fs::create_dir_all(parent).map_err(Error::io(parent))?;
+        remove_dead(parent);
+        let mut salt = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+        loop {
+            let mut own = OsStr::new(".").to_owned();
+            own.push(name);
+            own.push(format!(".{}-{salt:x}{ENDING}", std::process::id()));
+            let folder = parent.join(own);
+            salt = salt.wrapping_add(1);
+            match fs::create_dir(&folder) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(Error::Io { path: folder, error }),
+            }
+            // Another process may take the folder for a dead one's before it is locked: then try again.
+            let path = folder.join(LOCK);
+            let lock = match File::create(&path) {
+                Ok(lock) => lock,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(Error::Io { path, error }),
+            };
+            if lock.try_lock().is_ok() && path.exists() {
+                return Ok(Self { folder, _lock: lock });
+            }
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Removes the folders whose makers are gone; what cannot be removed is left to the next one.
+fn remove_dead(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for folder in entries.flatten().map(|entry| entry.path()) {
+        let hidden = folder
+            .file_name()
+            .and_then(OsStr::to_str)
+            .is_some_and(|name| name.starts_with('.') && name.ends_with(ENDING));
+        if !hidden || !folder.is_dir() {
+            continue;
+        }
+        match File::open(folder.join(LOCK)) {
+            Ok(lock) => match lock.try_lock() {
+                Ok(()) => drop(fs::remove_dir_all(&folder)),
+                Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
+            },
+            // Killed before there was a lock: the folder is empty then, and only an empty one is removed so.
+            Err(_) => drop(fs::remove_dir(&folder)),
+        }
+    }
+}
+
+/// Free bytes for this user on the disk of a folder; `None` where the system does not say.
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(folder).ok()?;
+    found.f_bavail.checked_mul(found.f_frsize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_the_living_stay_and_those_of_the_dead_go() {
+        let parent = std::env::temp_dir().join(format!("scratch-test-{}", std::process::id()));
+        let name = OsStr::new("out.parquet");
+        let living = Scratch::new(&parent, name).map(|scratch| (scratch.path().to_owned(), scratch));
+        let (path, scratch) = living.unwrap_or_else(|error| unreachable!("{error}"));
+        let dead = parent.join(format!(".dead{ENDING}"));
+        let unlocked = parent.join(format!(".unlocked{ENDING}"));
+        let foreign = parent.join(".something-else");
+        for folder in [&dead, &unlocked, &foreign] {
+            assert!(fs::create_dir(folder).is_ok());
+        }
+        assert!(fs::write(dead.join(LOCK), "").is_ok());
+        assert!(fs::write(dead.join("0.events"), "left").is_ok());
+        let second = Scratch::new(&parent, name);
+        assert!(second.is_ok() && path.exists() && foreign.exists());
+        assert!(!dead.exists() && !unlocked.exists());
+        drop((scratch, second));
+        assert!(!path.exists());
+        let _ = fs::remove_dir_all(parent);
+    }
+}

@@ -1,0 +1,217 @@
+//! The state of a stream as a file.
+//!
+//! A mark with the version, the content (little-endian numbers; texts with their length before them), its checksum. It appears
+//! whole or not at all, and the same state gives the same bytes.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use crate::id::{Id, Kind};
+use crate::sessionizer::{Counts, Sessionizer, Settings, Waiting};
+use crate::{Error, Result};
+
+const MARK: &[u8; 7] = b"SLIVE\r\n";
+const VERSION: u8 = 1;
+
+impl Sessionizer {
+    /// Saves the state in place of the file, with a note of the caller's.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the file is as it was then.
+    pub fn save(&self, file: &Path, note: &str) -> Result<()> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |error| Error::Io { path, error }
+        };
+        let mut name = OsStr::new(".").to_owned();
+        name.push(file.file_name().unwrap_or(OsStr::new("state")));
+        name.push(format!(".{}.partial", std::process::id()));
+        let partial = file.with_file_name(name);
+        let bytes = self.to_bytes(note);
+        let written = File::create(&partial).and_then(|mut file| {
+            file.write_all(&bytes)?;
+            file.sync_all()
+        });
+        let moved = written.map_err(io(&partial)).and_then(|()| fs::rename(&partial, file).map_err(io(file)));
+        if moved.is_err() {
+            let _ = fs::remove_file(&partial);
+        }
+        moved?;
+        let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        if let Ok(folder) = File::open(folder) {
+            let _ = folder.sync_all();
+        }
+        Ok(())
+    }
+
+    /// Goes on from a saved state; also gives the note.
+    ///
+    /// # Errors
+    /// [`Error::State`] where the file is damaged, none of these, or of another version; [`Error::Io`].
+    pub fn load(file: &Path) -> Result<(Self, String)> {
+        let bytes = fs::read(file).map_err(|error| Error::Io { path: file.to_owned(), error })?;
+        Self::from_bytes(&bytes).map_err(|reason| Error::State { file: file.to_owned(), reason: reason.to_owned() })
+    }
+
+    /// The state as bytes.
+    #[must_use]
+    pub fn to_bytes(&self, note: &str) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256 + self.waiting() * 40);
+        out.extend_from_slice(MARK);
+        out.push(VERSION);
+        text(&mut out, note);
+        let Settings { gap, tolerance, drop_repeats } = self.settings;
+        let Counts { placed, late, sessions } = self.counts;
+        for number in [gap, tolerance, self.next, placed, late, sessions] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        let kind = |kind| match kind {
+            Kind::Integer => 1,
+            Kind::Text => 2,
+        };
+        let (visitor, item) = self.kinds.map_or((0, 0), |(visitor, item)| (kind(visitor), kind(item)));
+        out.extend_from_slice(&[u8::from(drop_repeats), u8::from(self.closed), visitor, item]);
+        out.push(u8::from(self.newest.is_some()));
+        out.extend_from_slice(&self.newest.unwrap_or(0).to_le_bytes());
+        out.extend_from_slice(&(self.open.len() as u64).to_le_bytes());
+        let mut visitors: Vec<_> = self.open.iter().collect();
+        visitors.sort_unstable_by_key(|(visitor, _)| *visitor);
+        for (visitor, events) in visitors {
+            id(&mut out, visitor);
+            out.extend_from_slice(&(events.len() as u64).to_le_bytes());
+            for event in events {
+                out.extend_from_slice(&event.time.to_le_bytes());
+                out.extend_from_slice(&event.offset.to_le_bytes());
+                out.push(u8::from(event.kept));
+                id(&mut out, &event.item);
+            }
+        }
+        let checksum = checksum(&out);
+        out.extend_from_slice(&checksum.to_le_bytes());
+        out
+    }
+
+    /// The state of such bytes, and the note.
+    ///
+    /// # Errors
+    /// Why they are none.
+    pub fn from_bytes(bytes: &[u8]) -> std::result::Result<(Self, String), &'static str> {
+        const DAMAGED: &str = "it is damaged or cut short; go on from an older one, or start anew";
+        let Some((mark, rest)) = bytes.split_first_chunk::<7>() else { return Err(DAMAGED) };
+        if mark != MARK {
+            return Err("it is no state of a Sessionizer");
+        }
+        if rest.first().is_some_and(|version| *version != VERSION) {
+            return Err("another version of the program wrote it, in another form");
+        }
+        let Some((content, expected)) = bytes.split_last_chunk::<8>() else { return Err(DAMAGED) };
+        if checksum(content) != u64::from_le_bytes(*expected) {
+            return Err(DAMAGED);
+        }
+        Reader { bytes: content.get(8..).unwrap_or_default() }.state().ok_or(DAMAGED)
+    }
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(&(text.len() as u64).to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn id(out: &mut Vec<u8>, id: &Id) {
+    match id {
+        Id::Integer(number) => out.extend_from_slice(&number.to_le_bytes()),
+        Id::Text(name) => text(out, name),
+    }
+}
+
+/// FNV-1a, 64 bits.
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
+}
+
+/// Reads what was written; `None` where it is not that.
+struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+impl Reader<'_> {
+    fn state(mut self) -> Option<(Sessionizer, String)> {
+        let note = self.text()?.to_owned();
+        let [gap, tolerance, next] = [self.number()?, self.number()?, self.number()?];
+        let counts = Counts { placed: self.number()?, late: self.number()?, sessions: self.number()? };
+        let (drop_repeats, closed) = (self.flag()?, self.flag()?);
+        let kinds = match (self.kind()?, self.kind()?) {
+            (Some(visitor), Some(item)) => Some((visitor, item)),
+            (None, None) => None,
+            _ => return None,
+        };
+        let seen = self.flag()?;
+        let newest = Some(self.number()?.cast_signed()).filter(|_| seen);
+        let mut state = Sessionizer::new(Settings { gap, tolerance, drop_repeats });
+        (state.kinds, state.newest, state.next, state.counts, state.closed) = (kinds, newest, next, counts, closed);
+        for _ in 0..self.number()? {
+            let (visitor, item) = kinds?;
+            let visitor = self.id(visitor)?;
+            let mut events: Vec<Waiting> = Vec::new();
+            for _ in 0..self.number()? {
+                let (time, offset) = (self.number()?.cast_signed(), self.number()?);
+                let event = Waiting { time, offset, kept: self.flag()?, item: self.id(item)? };
+                let follows = events.last().is_none_or(|last| (last.time, last.offset) < (time, offset));
+                if !follows || offset >= next || newest.is_none_or(|newest| time > newest) {
+                    return None;
+                }
+                events.push(event);
+            }
+            if events.is_empty() || state.open.insert(visitor, events).is_some() {
+                return None;
+            }
+        }
+        state.restore_due();
+        (self.bytes.is_empty() && !(closed && !state.open.is_empty())).then_some((state, note))
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let (word, rest) = self.bytes.split_first_chunk::<8>()?;
+        self.bytes = rest;
+        Some(u64::from_le_bytes(*word))
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let (byte, rest) = self.bytes.split_first()?;
+        self.bytes = rest;
+        Some(*byte)
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        match self.byte()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    fn kind(&mut self) -> Option<Option<Kind>> {
+        match self.byte()? {
+            0 => Some(None),
+            1 => Some(Some(Kind::Integer)),
+            2 => Some(Some(Kind::Text)),
+            _ => None,
+        }
+    }
+
+    fn text(&mut self) -> Option<&str> {
+        let length = usize::try_from(self.number()?).ok()?;
+        let (text, rest) = self.bytes.split_at_checked(length)?;
+        self.bytes = rest;
+        std::str::from_utf8(text).ok()
+    }
+
+    fn id(&mut self, kind: Kind) -> Option<Id> {
+        match kind {
+            Kind::Integer => Some(Id::Integer(self.number()?.cast_signed())),
+            Kind::Text => Some(Id::Text(self.text()?.into())),
+        }
+    }
+}

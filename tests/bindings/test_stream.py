@@ -1,0 +1,118 @@
+"""A stream's sessions, in any batches, are those of the whole log."""
+
+import os
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+import rust_sessionizer as rs
+
+CASES = int(os.environ.get("HYPOTHESIS_CASES", "50"))
+
+
+@settings(max_examples=CASES, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 80), st.booleans()), max_size=60),
+    texts=st.booleans(),
+    gap=st.integers(0, 15),
+    tolerance=st.integers(0, 30),
+    drop_repeats=st.booleans(),
+    batches=st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 4)), max_size=20),
+)
+def test_any_batches_saved_and_replayed_give_the_sessions_of_the_whole(
+    tmp_path_factory, rows, texts, gap, tolerance, drop_repeats, batches
+):
+    state = tmp_path_factory.mktemp("stream") / "state"
+    events = pl.DataFrame(rows, schema=["visitor_id", "item_id", "timestamp", "keep"], orient="row")
+    events = events.cast({"visitor_id": pl.Int64, "item_id": pl.Int64, "timestamp": pl.Int64, "keep": pl.Boolean})
+    if texts:
+        events = events.with_columns(pl.col("visitor_id", "item_id").cast(pl.String))
+    events = events.with_row_index("offset").with_columns(pl.col("offset").cast(pl.Int64))
+    stream = rs.Sessionizer(gap, tolerance=timedelta(milliseconds=tolerance), keep="keep", drop_repeats=drop_repeats)
+    found, at = [], 0
+    for length, saves, back in [*batches, (len(rows), True, 3)]:
+        end = min(at + length, len(rows))
+        begin = max(at - back, 0)
+        found.append(stream.feed(events[begin:end], "offset" if saves else begin))
+        at = end
+        if saves:
+            stream.save(state)
+            stream = rs.Sessionizer.load(state)
+    assert stream.feed(events, 0).height == 0
+    found.append(stream.close().to_polars())
+    newest = pl.col("timestamp").cum_max().shift()
+    on_time = events.filter((pl.col("timestamp") >= newest - tolerance).fill_null(True))
+    # Late events hold the maximum back in no case: they are below it.
+    expected = rs.sessionize(on_time, gap, keep="keep", drop_repeats=drop_repeats, extra=["offset"])
+    expected = expected.with_columns(pl.col("offset").list.first()).drop("session_id")
+    given_out = pl.concat([table for table in found if table.height] or [found[-1]])
+    if rows:
+        assert_frame_equal(given_out.sort("start", "offset"), expected)
+    assert (stream.late, stream.placed) == (events.height - on_time.height, on_time.height)
+    assert stream.sessions == expected.height
+    assert stream.waiting == 0
+
+
+def test_events_one_by_one_and_times_of_every_kind():
+    stream = rs.Sessionizer("30m", tolerance="1m")
+    start = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert stream.watermark is None
+    assert len(stream.add("ann", 1, start)) == 0
+    assert len(stream.add("ann", 2, start.replace(tzinfo=None) + timedelta(minutes=30))) == 0
+    found = stream.add("bob", 1, int(start.timestamp() * 1_000) + 7_200_000, offset=9).to_polars()
+    assert found["items"].to_list() == [[1, 2]]
+    assert found["start"].to_list() == [start]
+    assert (stream.next_offset, stream.waiting, stream.sessions) == (10, 1, 1)
+    assert repr(stream) == "<Sessionizer: 3 events placed, 0 late, 1 waiting; 1 sessions>"
+
+
+def test_a_table_of_any_library_comes_back_as_it_was():
+    table = {
+        "who": ["a", "a"],
+        "what": pa.array([2**62, 1], pa.uint64()),
+        "when": pa.array([0, 10**7], pa.timestamp("ms")),
+        "more": [None, 1.5],
+    }
+    stream = rs.Sessionizer(visitor="who", item="what", timestamp="when")
+    found = stream.feed(pa.table(table)).to_pyarrow()
+    assert found.column_names == ["who", "start", "items", "times", "offset"]
+    assert found.to_pydict()["items"] == [[2**62]]
+    assert isinstance(stream.feed(pl.DataFrame(table)), pl.DataFrame)
+
+
+def test_what_cannot_be_fed_is_told_and_changes_nothing(tmp_path):
+    stream = rs.Sessionizer()
+    events = pl.DataFrame({"visitor_id": [1, 1], "item_id": [1, 2], "timestamp": [0, 1], "offset": [4, 4]})
+    stream.feed(events, 0)
+    for table, offset, error, message in [
+        (events, "offset", rs.ColumnError, "row 1 has the offset 4 after 4"),
+        (events, "no", rs.ColumnError, "there is no column 'no'"),
+        (events, -1, rs.SettingError, "offset is -1"),
+        (events, 1.5, TypeError, "offset: a number"),
+        (events.with_columns(offset=-pl.col("offset")), "offset", rs.ColumnError, "row 0 is -4"),
+        (events.cast({"visitor_id": pl.String}), None, rs.ColumnError, "the visitor was an integer so far and is a string now"),
+        (events.with_columns(item_id=None), None, rs.NullValueError, "column 'item_id' has a null in row 0"),
+        ([1], None, TypeError, "Arrow PyCapsule interface"),
+    ]:
+        with pytest.raises(error, match=message):
+            stream.feed(table, offset)
+        assert (stream.next_offset, stream.placed) == (2, 2)
+    for arguments in [(None, 1, 0), (1, 1.5, 0), (True, 1, 0), (1, 1, "now"), (2**63, 1, 0)]:
+        with pytest.raises((TypeError, OverflowError)):
+            stream.add(*arguments)
+    stream.close()
+    with pytest.raises(rs.StateError, match="the stream was closed"):
+        stream.add(1, 1, 5)
+    path = tmp_path / "state"
+    path.write_bytes(b"something else")
+    with pytest.raises(rs.StateError, match="state cannot be used as a state: it is no state of a Sessionizer"):
+        rs.Sessionizer.load(path)
+    with pytest.raises(FileNotFoundError):
+        rs.Sessionizer.load(tmp_path / "none")
+    with pytest.raises(rs.GapError):
+        rs.Sessionizer(tolerance="soon")
