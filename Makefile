@@ -23,7 +23,7 @@ export UV_NO_PROGRESS := 1
 # Every stage starts an interpreter, twice as fast from kept bytecode, which container images often forbid to keep.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test fuzz lint bench bench-train bench-files serve report clean setup check lock envs docs
+.PHONY: help run test fuzz lint bench bench-train bench-files bench-neighbours bench-accuracy serve report clean setup check lock envs docs
 
 help: ## list the goals
 	@echo "make run            the whole pipeline on the demo shop (or: make run CONFIG=my-shop.yaml), on $(CORES) cores"
@@ -73,7 +73,7 @@ lint: setup ## formatters, linters, types, the workflow's own lint
 	cargo fmt --check --manifest-path rust_sessionizer/Cargo.toml --all
 	cargo clippy --quiet --manifest-path rust_sessionizer/Cargo.toml --workspace --all-targets -- -D warnings
 
-bench: setup bench-train ## the benchmarks' tables: sessionizing and training
+bench: setup bench-train bench-neighbours ## the benchmarks' tables: sessionizing, training and session-kNN
 	$(BIN)/python benchmarks/sessionize.py
 
 bench-files: setup ## logs in files, larger than memory: the table of benchmarks/sessionize_files.md
@@ -81,6 +81,12 @@ bench-files: setup ## logs in files, larger than memory: the table of benchmarks
 
 bench-train: setup ## mini-batches a second of training: native, torch and, with AUTHORS=CHECKOUT, the authors' code
 	$(BIN)/python benchmarks/train.py $(if $(AUTHORS),--authors $(AUTHORS))
+
+bench-neighbours: setup ## session-kNN: how fast an index is built, its size, and how long a query takes
+	$(BIN)/python benchmarks/neighbours.py
+
+bench-accuracy: setup ## every model on two public logs (RECSYS_DATA_DIR): quality, training time, time a query, size
+	$(BIN)/python benchmarks/accuracy.py
 
 serve: setup ## serve the registered champion until Ctrl-C
 	@$(BIN)/recsys validate $(CONFIG) $(if $(DIRECTORY),--directory $(DIRECTORY))

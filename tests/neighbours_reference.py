@@ -86,23 +86,22 @@ def voted(
         if similarity(s) == 0:
             continue
         anchors = sorted(shared_by[s], key=after.get)
-        for anchor in anchors[:1] if p["anchor"] == "last" else anchors:
-            places = [place for place, item in enumerate(sessions[s]) if item == anchor]
-            vote = decayed(p["anchor_decay"], p["anchor_scale"], after[anchor], len(looked_at))
-            votes: dict[int, list[float]] = {}
-            for place, item in enumerate(sessions[s]):
-                weights = []
-                for shared in places:
+        own: dict[int, list[float]] = {}
+        for place, item in enumerate(sessions[s]):
+            gets = 0.0
+            for anchor in anchors[:1] if p["anchor"] == "last" else anchors:
+                weights = [0.0]
+                for shared in (shared for shared, held in enumerate(sessions[s]) if held == anchor):
                     distance = abs(place - shared)
                     if p["reach"] and distance > p["reach"]:
                         continue
                     weight = decayed(p["distance_decay"], p["distance_scale"], distance, len(sessions[s]))
                     weights.append(p["same"] if distance == 0 else weight if place > shared else p["before"] * weight)
-                if weights:
-                    votes.setdefault(item, []).append(similarity(s) ** p["sharpness"] * vote * max(weights))
-            for item, own in votes.items():
-                for weight in [max(own)] if p["repeats"] == "best" else own:
-                    total[item] += weight
+                gets += decayed(p["anchor_decay"], p["anchor_scale"], after[anchor], len(looked_at)) * max(weights)
+            own.setdefault(item, []).append(similarity(s) ** p["sharpness"] * gets)
+        for item, votes in own.items():
+            for vote in [max(votes)] if p["repeats"] == "best" else votes:
+                total[item] += vote
     for item in range(n_items):
         if p["idf_score"]:
             total[item] *= rarity(item) ** p["idf_score"]

@@ -135,7 +135,7 @@ pub fn score(
     if items.len() != queries.len() * width {
         return Err(Error::Length { name: "candidates", found: items.len(), expected: queries.len() * width });
     }
-    known("candidates", items, index.items())?;
+    known("candidates", items, 0, index.items())?;
     let view = index.view();
     let mut scores = vec![f32::NEG_INFINITY; items.len()];
     let rows = (BLOCK * width).max(1);
@@ -216,7 +216,7 @@ struct Only {
 
 impl Only {
     fn new(view: &View, only: &[i32]) -> Result<Self> {
-        known("candidates", only, view.support.len())?;
+        known("candidates", only, 0, view.support.len())?;
         let mut chosen = vec![false; view.support.len()];
         for item in only.iter().filter_map(|&item| usize::try_from(item).ok()) {
             chosen[item] = true;

@@ -78,4 +78,10 @@ impl Table {
             None => self.decay.at(distance, length),
         }
     }
+
+    /// The weights at the distances of something `length` long, where all of them are looked up.
+    #[inline]
+    pub(crate) fn upto(&self, length: usize) -> Option<&[f64]> {
+        self.first.get(..length)
+    }
 }

@@ -184,10 +184,10 @@ impl<'a> View<'a> {
         slice(self.listed, self.list_offsets, item)
     }
 
-    /// ln(1 + sessions / sessions with the item).
+    /// ln(1 + sessions / sessions with the item), for an item that so many sessions hold.
     #[allow(clippy::cast_precision_loss)] // sessions are fewer than 2^32
-    pub(crate) fn rarity(&self, item: u32) -> f64 {
-        ((self.offsets.len() - 1) as f64 / f64::from(self.holders[item as usize].max(1))).ln_1p()
+    fn rarity(&self, holders: u32) -> f64 {
+        ((self.offsets.len() - 1) as f64 / f64::from(holders.max(1))).ln_1p()
     }
 
     /// The score of an item that no neighbour votes for.
@@ -208,4 +208,39 @@ pub(crate) fn fill(support: u32) -> f32 {
 fn slice<'a>(values: &'a [u32], offsets: &[u32], row: u32) -> &'a [u32] {
     let row = row as usize;
     &values[offsets[row] as usize..offsets[row + 1] as usize]
+}
+
+/// Items held by fewer sessions than this share their rarity's power with many others.
+const COMMON: usize = 1 << 10;
+
+/// A power of items' rarity in one index, kept by the number of sessions that hold an item.
+#[derive(Default)]
+pub(crate) struct Rarities {
+    power: f64,
+    /// NaN where it was not needed yet.
+    known: Vec<f64>,
+}
+
+impl Rarities {
+    pub(crate) fn set_power(&mut self, power: f64) {
+        if self.power.to_bits() != power.to_bits() || self.known.is_empty() {
+            self.power = power;
+            self.known.clear();
+            self.known.resize(COMMON, f64::NAN);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn of(&mut self, view: &View, item: u32) -> f64 {
+        let holders = view.holders[item as usize];
+        match self.known.get_mut(holders as usize) {
+            None => view.rarity(holders).powf(self.power),
+            Some(known) => {
+                if known.is_nan() {
+                    *known = view.rarity(holders).powf(self.power);
+                }
+                *known
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! What is asked.
 
 use crate::error::{Error, Result};
-use crate::index::View;
+use crate::index::{Rarities, View};
 use crate::parameters::Parameters;
 
 /// Lists of items: list q is `items[begins[q]..ends[q]]`. Lists may overlap, as those of a session's prefixes do.
@@ -46,15 +46,23 @@ impl<'a> Clicks<'a> {
             let (begin, end) = (self.begins[number], self.ends[number]);
             return Err(Error::Range { what, number, begin, end, clicks: self.items.len() });
         }
-        known(name, self.items, items)
+        // A call may ask little of a long array, or the same clicks many times.
+        let asked: usize = (0..self.len()).map(|list| self.get(list).len()).sum();
+        if asked >= self.items.len() {
+            return known(name, self.items, 0, items);
+        }
+        (0..self.len()).try_for_each(|list| {
+            let own = self.get(list);
+            known(name, own, usize::try_from(self.begins[list]).unwrap_or(0), items)
+        })
     }
 }
 
-/// Refuses items that are neither of the vocabulary nor −1.
-pub(crate) fn known(name: &'static str, named: &[i32], items: usize) -> Result<()> {
+/// Refuses items that are neither of the vocabulary nor −1; `named` is the array from `first` on.
+pub(crate) fn known(name: &'static str, named: &[i32], first: usize, items: usize) -> Result<()> {
     match named.iter().position(|&item| item < -1 || item >= 0 && item.cast_unsigned() as usize >= items) {
         None => Ok(()),
-        Some(place) => Err(Error::Item { name, place, item: named[place], items, unknown: true }),
+        Some(place) => Err(Error::Item { name, place: first + place, item: named[place], items, unknown: true }),
     }
 }
 
@@ -69,9 +77,16 @@ pub(crate) struct Clicked {
 }
 
 /// The distinct items among a query's last known clicks, the one clicked last first.
-pub(crate) fn prepare(view: &View, parameters: &Parameters, clicks: &[i32], query: &mut Vec<Clicked>) {
+pub(crate) fn prepare(
+    view: &View,
+    parameters: &Parameters,
+    rarities: &mut Rarities,
+    clicks: &[i32],
+    query: &mut Vec<Clicked>,
+) {
     let settings = &parameters.settings;
     query.clear();
+    rarities.set_power(settings.idf_similarity);
     let known = clicks.iter().rev().filter_map(|&item| u32::try_from(item).ok()).take(settings.max_length);
     let length = known.clone().count();
     for (distance, item) in known.enumerate() {
@@ -80,7 +95,7 @@ pub(crate) fn prepare(view: &View, parameters: &Parameters, clicks: &[i32], quer
         }
         let mut weight = settings.query_decay.at(distance, length);
         if settings.idf_similarity > 0.0 {
-            weight *= view.rarity(item).powf(settings.idf_similarity);
+            weight *= rarities.of(view, item);
         }
         query.push(Clicked { item, weight, vote: settings.anchor_decay.at(distance, length) });
     }

@@ -1,6 +1,6 @@
 //! A query's scores: its neighbours vote for the items around what they share with it.
 
-use crate::index::View;
+use crate::index::{Rarities, View};
 use crate::parameters::{Anchor, Parameters, Repeats};
 use crate::queries::{Clicked, prepare};
 use crate::similar::{Neighbour, similar};
@@ -9,9 +9,13 @@ use crate::sums::Sums;
 /// What a query needs while it runs, and what it found.
 #[derive(Default)]
 pub(crate) struct Scratch {
+    in_similarity: Rarities,
+    in_score: Rarities,
     query: Vec<Clicked>,
     found: Vec<Neighbour>,
     places: Vec<usize>,
+    /// What each click of a session gets of its vote.
+    weights: Vec<f64>,
     sums: Sums,
     /// Of the sums' entries.
     totals: Vec<f64>,
@@ -63,7 +67,7 @@ impl Scratch {
 
     /// The totals of the votes for a list of clicks.
     fn round(&mut self, view: &View, parameters: &Parameters, clicks: &[i32]) {
-        prepare(view, parameters, clicks, &mut self.query);
+        prepare(view, parameters, &mut self.in_similarity, clicks, &mut self.query);
         similar(view, parameters, &self.query, &mut self.found);
         self.vote(view, parameters);
         self.count(view, parameters);
@@ -81,6 +85,8 @@ impl Scratch {
                 power => neighbour.similarity.powf(power),
             };
             let clicks = view.session(neighbour.session);
+            self.weights.clear();
+            self.weights.resize(clicks.len(), 0.0);
             let mut shared = neighbour.shared;
             while shared != 0 {
                 let anchor = self.query[shared.trailing_zeros() as usize];
@@ -88,8 +94,14 @@ impl Scratch {
                 let places = clicks.iter().enumerate().filter(|&(_, &item)| item == anchor.item);
                 self.places.clear();
                 self.places.extend(places.map(|(place, _)| place));
-                voter += 1;
-                around(parameters, clicks, &self.places, strength * anchor.vote, &mut voter, &mut self.sums);
+                around(parameters, &self.places, anchor.vote, &mut self.weights);
+            }
+            voter += 1;
+            for (&item, &weight) in clicks.iter().zip(&self.weights) {
+                if weight > 0.0 {
+                    self.sums.vote(item, voter, strength * weight);
+                    voter += u32::from(settings.repeats == Repeats::Sum);
+                }
             }
         }
     }
@@ -97,10 +109,11 @@ impl Scratch {
     fn count(&mut self, view: &View, parameters: &Parameters) {
         let settings = &parameters.settings;
         self.totals.clear();
+        self.in_score.set_power(settings.idf_score);
         for entry in 0..self.sums.len() {
             let mut total = self.sums.total(entry);
             if settings.idf_score > 0.0 {
-                total *= view.rarity(self.sums.item(entry)).powf(settings.idf_score);
+                total *= self.in_score.of(view, self.sums.item(entry));
             }
             self.totals.push(total);
         }
@@ -161,38 +174,43 @@ pub(crate) fn keep_best(contenders: &mut Vec<(f32, u32)>, number: usize) {
     contenders.sort_unstable_by(better);
 }
 
-/// Votes of a session for the items around the `places` where it holds the shared one.
-fn around(parameters: &Parameters, clicks: &[u32], places: &[usize], strength: f64, voter: &mut u32, sums: &mut Sums) {
+/// Adds what the clicks of a session get around the `places` where it holds a shared item, each from the place that gives it most.
+fn around(parameters: &Parameters, places: &[usize], vote: f64, weights: &mut [f64]) {
     let settings = &parameters.settings;
+    let length = weights.len();
+    let reach = if settings.reach == 0 { length } else { settings.reach };
+    let weight = |distance: usize| if distance > reach { 0.0 } else { parameters.distance.at(distance, length) };
     let (Some(&first), Some(&last)) = (places.first(), places.last()) else { return };
-    let reach = if settings.reach == 0 { clicks.len() } else { settings.reach };
-    let weight = |distance: usize| {
-        if distance > reach { 0.0 } else { parameters.distance.at(distance, clicks.len()) }
-    };
-    // The places before a click are `places[..behind]`.
-    let mut behind = 0;
-    let window = first.saturating_sub(reach)..(last + 1).saturating_add(reach).min(clicks.len());
-    for (place, &item) in window.clone().zip(&clicks[window]) {
-        while places.get(behind).is_some_and(|&shared| shared < place) {
-            behind += 1;
+    let window = first.saturating_sub(reach)..(last + 1).saturating_add(reach).min(length);
+    if let ([place], Some(by_distance)) = (places, parameters.distance.upto(length)) {
+        let (ahead, behind) = weights[window.clone()].split_at_mut(place - window.start);
+        for (sum, weight) in ahead.iter_mut().rev().zip(&by_distance[1..]) {
+            *sum += vote * (settings.before * weight);
+        }
+        behind[0] += vote * settings.same;
+        for (sum, weight) in behind.iter_mut().zip(by_distance).skip(1) {
+            *sum += vote * weight;
+        }
+        return;
+    }
+    // The places before a click are `places[..earlier]`.
+    let mut earlier = 0;
+    for (place, sum) in window.clone().zip(&mut weights[window]) {
+        while places.get(earlier).is_some_and(|&shared| shared < place) {
+            earlier += 1;
         }
         let mut most: f64 = 0.0;
-        if behind > 0 {
-            most = weight(place - places[behind - 1]);
+        if earlier > 0 {
+            most = weight(place - places[earlier - 1]);
         }
-        let mut ahead = behind;
-        if places.get(behind) == Some(&place) {
+        let mut later = earlier;
+        if places.get(earlier) == Some(&place) {
             most = most.max(settings.same);
-            ahead += 1;
+            later += 1;
         }
-        if let Some(&shared) = places.get(ahead) {
+        if let Some(&shared) = places.get(later) {
             most = most.max(settings.before * weight(shared - place));
         }
-        if most > 0.0 {
-            sums.vote(item, *voter, strength * most);
-            if settings.repeats == Repeats::Sum {
-                *voter += 1;
-            }
-        }
+        *sum += vote * most;
     }
 }

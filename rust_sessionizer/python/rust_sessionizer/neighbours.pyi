@@ -8,10 +8,10 @@ An `Index` keeps every session, and for every item its most recent sessions, as 
 2. The *similarity* of a session is the sum over the items they share of `query_decay(distance) * rarity ** idf_similarity`, with
    `rarity = ln(1 + sessions / sessions with the item)`, divided by `clicks ** length_norm`, and multiplied by
    `exp(-(t - time) / recency)`, with t the time of the most recent session compared.
-3. The most similar ones (`neighbours`) *vote* with `similarity ** sharpness * anchor_decay(distance)`, for every click around the one
-   they share: `distance_decay(places between)` behind it, `before` of that ahead of it, and `same` for itself. The shared click is the
-   one clicked last in the query (`anchor="last"`), or each of them votes (`"all"`). Where a session holds the shared item several
-   times, a click gets the most that one of the places gives it.
+3. The most similar ones (`neighbours`) *vote* for each of their clicks, with `similarity ** sharpness` times what the click gets around
+   the item that is shared: `distance_decay(places between)` behind it, `before` of that ahead of it, and `same` for itself. The shared
+   item is the one clicked last in the query (`anchor="last"`), or what a click gets around each of them is added (`"all"`), both times
+   `anchor_decay(distance)`. Where a session holds the shared item several times, a click gets the most that one of the places gives it.
 4. An item's *score* is the sum of its votes times `rarity ** idf_score`, and times `own` where the query holds it.
 5. With `expand`, the so many best items that the query does not hold are asked in a *second round*, as a session that ends with the
    best of them, for what the neighbours of the neighbours know. Its scores are scaled so that the highest one is the first round's
