@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::memory::zeros;
+use crate::raw::zeros;
 
 /// The values of the given rows, in that order.
 ///
