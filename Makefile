@@ -7,6 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 TORCH_BACKEND ?=
+CASES ?= 2000
 VENV := .venv
 BIN := $(VENV)/bin
 GROUPS := workflow download events figures train tune export serve build test lint
@@ -22,7 +23,7 @@ export UV_NO_PROGRESS := 1
 # Every stage starts an interpreter, twice as fast from kept bytecode, which container images often forbid to keep.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test lint bench bench-train serve report clean setup check lock envs docs
+.PHONY: help run test properties sanitize lint bench bench-sessionize bench-train serve report clean setup check lock envs docs
 
 help: ## list the goals
 	@echo "make run            the whole pipeline on the demo shop (or: make run CONFIG=my-shop.yaml), on $(CORES) cores"
@@ -60,6 +61,14 @@ test: setup ## every test: Rust, then Python, workflow and server
 	cargo test --quiet --manifest-path rust_sessionizer/Cargo.toml
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
 
+properties: setup ## the property tests with many cases: CASES=2000 each
+	PROPTEST_CASES=$(CASES) cargo test --quiet --manifest-path rust_sessionizer/Cargo.toml --package sessionizer_core
+	CASES=$(CASES) $(BIN)/python -m pytest --quiet tests/bindings
+
+sanitize: ## the sessionizer's tests under AddressSanitizer, which a stable toolchain runs too when it is told to
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --quiet --manifest-path rust_sessionizer/Cargo.toml --package sessionizer_core \
+		--target $$(rustc -vV | sed -n 's/^host: //p') --target-dir rust_sessionizer/target/sanitize
+
 lint: setup ## formatters, linters, types, the workflow's own lint
 	$(BIN)/ruff check recsys tests benchmarks tools
 	$(BIN)/ruff format --check recsys tests benchmarks tools
@@ -69,8 +78,11 @@ lint: setup ## formatters, linters, types, the workflow's own lint
 	cargo fmt --check --manifest-path rust_sessionizer/Cargo.toml --all
 	cargo clippy --quiet --manifest-path rust_sessionizer/Cargo.toml --workspace --all-targets -- -D warnings
 
-bench: setup bench-train ## the benchmarks' tables: sessionizing and training
-	$(BIN)/python benchmarks/sessionize.py
+bench: bench-sessionize bench-train ## the benchmarks' tables: sessionizing and training
+
+bench-sessionize: setup ## million events a second of sessionizing and the steps after it: EVENTS="1e6 1e7" chooses sizes
+	$(BIN)/python benchmarks/sessionize.py $(EVENTS) --write
+	$(BIN)/python benchmarks/steps.py --write
 
 bench-train: setup ## mini-batches a second of training: native, torch and, with AUTHORS=CHECKOUT, the authors' code
 	$(BIN)/python benchmarks/train.py $(if $(AUTHORS),--authors $(AUTHORS))

@@ -19,4 +19,17 @@ pub fn gather<T: Copy + Default + Send + Sync>(values: &[T], rows: &[u32]) -> Ve
     gathered
 }
 
+/// The numbers from 0 on.
+#[must_use]
+pub fn numbered(count: usize) -> Vec<i64> {
+    let mut numbers = zeros(count);
+    numbers.par_chunks_mut(STEP).enumerate().for_each(|(part, numbers)| {
+        #[allow(clippy::cast_possible_wrap)] // no slice is longer
+        for (number, place) in (part * STEP..).zip(numbers) {
+            *place = number as i64;
+        }
+    });
+    numbers
+}
+
 const STEP: usize = 65_536;

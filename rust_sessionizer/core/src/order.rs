@@ -54,8 +54,11 @@ pub(crate) fn by_time<'a, V: Visitors + ?Sized, C: Carry, E: Entry<C::Value>>(
         }
     });
     let lengths = (0..buckets).map(|bucket| counts.iter().map(|counts| counts[bucket] as usize).sum());
-    let (large, small): (Vec<_>, Vec<_>) = split(&mut entries, lengths).into_iter().partition(|bucket| bucket.len() >= LARGE);
-    small.into_par_iter().for_each_init(Scratch::default, |scratch, bucket| scratch.sort(bucket, |entry| entry.since(packing)));
+    let (large, small): (Vec<_>, Vec<_>) =
+        split(&mut entries, lengths).into_iter().partition(|bucket| bucket.len() >= LARGE);
+    small
+        .into_par_iter()
+        .for_each_init(Scratch::default, |scratch, bucket| scratch.sort(bucket, |entry| entry.since(packing)));
     for bucket in large {
         bucket.par_sort_by_key(|entry| entry.since(packing));
     }

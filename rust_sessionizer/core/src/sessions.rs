@@ -180,7 +180,11 @@ impl<T: Timeline<Value = u32>> Work<T> for ListRows {
     type Answer = Sessions;
     fn run(self, timeline: T) -> Sessions {
         let Swept { values, offsets, heads, .. } = sweep::list(&timeline, self.gap, false);
-        let heads = if self.ordered { heads } else { heads.into_par_iter().map(|head| timeline.value(head as usize)).collect() };
+        let heads = if self.ordered {
+            heads
+        } else {
+            heads.into_par_iter().map(|head| timeline.value(head as usize)).collect()
+        };
         Sessions { rows: values, offsets, heads }
     }
 }

@@ -14,16 +14,16 @@
 
 use rayon::prelude::*;
 
-use crate::raw::zeros;
 use crate::order::split;
+use crate::raw::zeros;
 use crate::recent::Recent;
 use crate::timeline::Timeline;
 
-/// Events that a step takes at once.
-const BLOCK: usize = 1_024;
+/// Events that a step takes at once; a few in tests, so that short logs have many.
+const BLOCK: usize = if cfg!(test) { 4 } else { 1_024 };
 
 /// Events below which a thread of its own is not worth it.
-const SHORT: usize = 1 << 16;
+const SHORT: usize = if cfg!(test) { 8 } else { 1 << 16 };
 
 /// Sessions as lists.
 pub(crate) struct Swept<T> {
@@ -98,7 +98,8 @@ fn join(parts: Vec<Part>) -> (Vec<i64>, Vec<u32>) {
         *sum += i64::from(number(part.listed));
         Some(base)
     });
-    let jobs: Vec<_> = parts.iter().zip(bases).zip(split(&mut heads, counts())).zip(split(&mut offsets[1..], counts())).collect();
+    let jobs: Vec<_> =
+        parts.iter().zip(bases).zip(split(&mut heads, counts())).zip(split(&mut offsets[1..], counts())).collect();
     jobs.into_par_iter().for_each(|(((part, base), heads), offsets)| {
         let each = |((place, offset), (head, end)): ((&mut u32, &mut i64), (&u32, &u32))| {
             *place = *head;
@@ -132,7 +133,7 @@ impl Stretches {
     }
 
     fn listed(&self) -> Vec<usize> {
-        self.each().map(|(length, coming, going)| length - coming + going).collect()
+        self.each().map(|(length, coming, going)| length + going - coming).collect()
     }
 
     fn most_listed(&self) -> Vec<usize> {
@@ -258,7 +259,14 @@ struct Sweep<'a, T: Timeline, const FILTERS: bool> {
 }
 
 impl<'a, T: Timeline, const FILTERS: bool> Sweep<'a, T, FILTERS> {
-    fn new(events: &'a T, gap: u64, first: usize, last: usize, values: &'a mut [T::Value], times: &'a mut [i64]) -> Self {
+    fn new(
+        events: &'a T,
+        gap: u64,
+        first: usize,
+        last: usize,
+        values: &'a mut [T::Value],
+        times: &'a mut [i64],
+    ) -> Self {
         Self {
             events,
             gap,

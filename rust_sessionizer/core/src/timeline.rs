@@ -272,7 +272,8 @@ impl Packing {
         let ends = |row| (key(row), key(row));
         let none = || (i64::MAX, i64::MIN);
         let wider = |a: (i64, i64), b: (i64, i64)| (a.0.min(b.0), a.1.max(b.1));
-        let (smallest, largest) = (0..visitors.rows()).into_par_iter().with_min_len(1 << 14).map(ends).reduce(none, wider);
+        let (smallest, largest) =
+            (0..visitors.rows()).into_par_iter().with_min_len(1 << 14).map(ends).reduce(none, wider);
         let key_bits = u64::BITS - largest.wrapping_sub(smallest).leading_zeros();
         Self { first: span.first, smallest, key_bits }
     }

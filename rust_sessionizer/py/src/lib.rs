@@ -25,7 +25,7 @@ mod _native {
         ColumnError, GapError, NullValueError, ScoreError, SessionizerError, SettingError, SizeError, TimeRangeError,
     };
     #[pymodule_export]
-    use crate::lists::{drop_repeats, filter_support};
+    use crate::lists::{drop_repeats, filter_support, split};
     #[pymodule_export]
     use crate::output::{Array, Table};
     #[pymodule_export]
@@ -33,7 +33,12 @@ mod _native {
     #[pymodule_export]
     use crate::schedule::{TrainingSchedule, training_schedule};
     #[pymodule_export]
-    use crate::sessionize::sessionize;
+    use crate::sessionize::{number_sessions, sessionize};
     #[pymodule_export]
     use crate::training::Trainer;
+
+    #[pymodule_init]
+    fn init(module: &pyo3::Bound<pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        crate::error::describe_exceptions(module.py())
+    }
 }

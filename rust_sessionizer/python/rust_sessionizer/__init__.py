@@ -14,7 +14,9 @@ from rust_sessionizer._native import (
     drop_repeats,
     encode,
     filter_support,
+    number_sessions,
     sessionize,
+    split_sessions,
     training_schedule,
 )
 
@@ -32,6 +34,8 @@ __all__ = [
     "drop_repeats",
     "encode",
     "filter_support",
+    "number_sessions",
     "sessionize",
+    "split_sessions",
     "training_schedule",
 ]
