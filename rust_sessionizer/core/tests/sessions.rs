@@ -164,7 +164,7 @@ fn noise(seed: u64) -> impl FnMut(u64) -> i64 {
 /// Long enough for several threads, several buckets and a table of visitors that is built anew.
 fn long_log(ordered: bool, pace: u64, gap: Option<u64>, drops: bool) -> Log {
     let mut next = noise(7);
-    let rows = 200_000;
+    let rows = 150_000;
     let mut time = -1_000_000;
     let mut log = Log { keys: vec![], times: vec![], items: vec![], keep: None, gap, drop_repeats: drops };
     let mut keep = Vec::new();
@@ -186,10 +186,10 @@ fn long_logs_agree_with_the_slow_one_for_any_number_of_threads() {
             for drops in [false, true] {
                 let log = long_log(ordered, pace, gap, drops);
                 let slow = log.slow();
-                for threads in [1, 2, 3] {
+                for threads in [1, 3] {
                     assert!(log.fast(threads).as_ref() == Ok(&slow), "{ordered} {pace} {gap:?} {drops} {threads}");
-                    assert!(log.agrees_with(&slow, threads).is_ok(), "{ordered} {pace} {gap:?} {drops} {threads}");
                 }
+                assert!(log.agrees_with(&slow, 2).is_ok(), "{ordered} {pace} {gap:?} {drops}");
             }
         }
     }
@@ -208,13 +208,13 @@ fn sessions_without_an_end_cross_all_stretches() {
             }
         }
         for (row, keep) in log.keep.iter_mut().flatten().enumerate() {
-            *keep &= row % 20 != 7 || row > 150_000;
+            *keep &= row % 20 != 7 || row > 110_000;
         }
         let slow = log.slow();
-        for threads in [1, 2, 3] {
+        for threads in [1, 3] {
             assert!(log.fast(threads).as_ref() == Ok(&slow), "{drops} {threads}");
-            assert!(log.agrees_with(&slow, threads).is_ok(), "{drops} {threads}");
         }
+        assert!(log.agrees_with(&slow, 2).is_ok(), "{drops}");
     }
 }
 
