@@ -8,6 +8,7 @@ PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 TORCH_BACKEND ?=
 FUZZ_SECONDS ?= 10
+CASES ?= 2000
 VENV := .venv
 BIN := $(VENV)/bin
 GROUPS := workflow download events figures train combine tune export serve build test lint
@@ -23,7 +24,8 @@ export UV_NO_PROGRESS := 1
 # Every stage starts an interpreter, twice as fast from kept bytecode, which container images often forbid to keep.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test fuzz lint bench bench-train bench-files bench-neighbours bench-accuracy serve report clean setup check lock envs docs
+.PHONY: help run test properties sanitize fuzz lint bench bench-sessionize bench-train bench-files bench-neighbours bench-accuracy serve \
+	report clean setup check lock envs docs
 
 help: ## list the goals
 	@echo "make run            the whole pipeline on the demo shop (or: make run CONFIG=my-shop.yaml), on $(CORES) cores"
@@ -64,6 +66,14 @@ test: setup ## every test: Rust, then Python, workflow and server
 fuzz: setup ## feed damaged files to the readers of the extension, FUZZ_SECONDS for each of them
 	$(BIN)/python tools/fuzz.py --seconds $(FUZZ_SECONDS)
 
+properties: setup ## the property tests with many cases: CASES=2000 each
+	PROPTEST_CASES=$(CASES) cargo test --quiet --manifest-path rust_sessionizer/Cargo.toml --package sessionizer_core
+	CASES=$(CASES) $(BIN)/python -m pytest --quiet tests/bindings
+
+sanitize: ## the sessionizer's tests under AddressSanitizer, which a stable toolchain runs too when it is told to
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --quiet --manifest-path rust_sessionizer/Cargo.toml --package sessionizer_core \
+		--target $$(rustc -vV | sed -n 's/^host: //p') --target-dir rust_sessionizer/target/sanitize
+
 lint: setup ## formatters, linters, types, the workflow's own lint
 	$(BIN)/ruff check recsys tests benchmarks tools
 	$(BIN)/ruff format --check recsys tests benchmarks tools
@@ -73,8 +83,11 @@ lint: setup ## formatters, linters, types, the workflow's own lint
 	cargo fmt --check --manifest-path rust_sessionizer/Cargo.toml --all
 	cargo clippy --quiet --manifest-path rust_sessionizer/Cargo.toml --workspace --all-targets -- -D warnings
 
-bench: setup bench-train bench-neighbours ## the benchmarks' tables: sessionizing, training and session-kNN
-	$(BIN)/python benchmarks/sessionize.py
+bench: bench-sessionize bench-train bench-neighbours ## the benchmarks' tables: sessionizing, training and session-kNN
+
+bench-sessionize: setup ## million events a second of sessionizing and the steps after it: EVENTS="1e6 1e7" chooses sizes
+	$(BIN)/python benchmarks/sessionize.py $(EVENTS) --write
+	$(BIN)/python benchmarks/steps.py --write
 
 bench-files: setup ## logs in files, larger than memory: the table of benchmarks/sessionize_files.md
 	$(BIN)/python benchmarks/sessionize_files.py

@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 
 from recsys.errors import ConfigurationError
-from recsys.sessions.lists import keep_clicks
 from recsys.settings.base import format_duration
 from recsys.settings.sessions import SplitSettings
+from rust_sessionizer import split_sessions
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,8 @@ def cut_points(starts: np.ndarray, last_click: int, split: SplitSettings, separa
     return Cuts(valid=_cut("split.valid", split.valid, before, test, len(starts)), test=test)
 
 
-def before_cut(sessions: pl.DataFrame, cut: int) -> pl.DataFrame:
-    """Sessions that start before `cut`; of those that cross it, only the clicks before it."""
-    sessions = sessions.filter(pl.col("start").cast(pl.Int64) < cut)
-    return keep_clicks(sessions, sessions["times"].explode(empty_as_null=False).cast(pl.Int64).to_numpy() < cut)
-
-
 def train_and_held_out(sessions: pl.DataFrame, cuts: Cuts, window: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The training and the held-out sessions of a fit window.
+    """The training and the held-out sessions of a fit window; of a session that crosses a cut, only the clicks before it.
 
     Parameters
     ----------
@@ -96,11 +90,12 @@ def train_and_held_out(sessions: pl.DataFrame, cuts: Cuts, window: str) -> tuple
         `select`: learns up to the validation cut and is chosen on what follows; `final`: learns up to the test cut.
     """
     log = sessions.filter(~pl.col("held_out"))
-    start = pl.col("start").cast(pl.Int64)
-    known = log if cuts.test is None else before_cut(log, cuts.test)
     if window == "select":
-        return before_cut(known, cuts.valid), known.filter(start >= cuts.valid)
-    test = sessions.filter(pl.col("held_out")) if cuts.test is None else log.filter(start >= cuts.test)
+        train, valid, *_ = split_sessions(log, [cuts.valid] if cuts.test is None else [cuts.valid, cuts.test])
+        return train, valid
+    if cuts.test is None:
+        return log, sessions.filter(pl.col("held_out"))
+    known, test = split_sessions(log, [cuts.test])
     return known, test
 
 

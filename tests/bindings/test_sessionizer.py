@@ -1,7 +1,9 @@
 """The extension against slow, obvious versions, on every table library."""
 
+import ast
 import doctest
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -21,6 +23,11 @@ from polars.testing import assert_frame_equal
 import rust_sessionizer as rs
 
 TIME = pl.Datetime("ms", "UTC")
+
+
+def cases(usual: int) -> int:
+    """How many cases a property is tried on; `CASES` in the environment asks for more."""
+    return int(os.environ.get("CASES", usual))
 
 
 def log(**columns) -> pl.DataFrame:
@@ -69,7 +76,7 @@ def logs(draw) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=cases(250), deadline=None)
 @given(logs(), st.integers(0, 15), st.booleans(), st.booleans(), st.integers(1, 4), st.integers(1, 50))
 def test_sessions_are_those_of_the_obvious_version(events, gap, keep, drop_repeats, threads, chunk):
     pieces = [events.slice(start, chunk) for start in range(0, max(events.height, 1), chunk)]
@@ -81,7 +88,74 @@ def test_sessions_are_those_of_the_obvious_version(events, gap, keep, drop_repea
         drop_repeats=drop_repeats,
         threads=threads,
     )
-    assert_frame_equal(found, obvious(events, gap, keep, drop_repeats))
+    expected = obvious(events, gap, keep, drop_repeats)
+    assert_frame_equal(found, expected)
+    if not keep:
+        # Without further columns items may be carried along instead of rows.
+        found = rs.sessionize(events, gap, drop_repeats=drop_repeats, threads=threads)
+        assert_frame_equal(found, expected.drop("price"))
+
+
+@settings(max_examples=cases(100), deadline=None)
+@given(logs(), st.integers(0, 15), st.integers(0, 3), st.sampled_from(["view", "large", "dictionary", "narrow"]), st.integers(1, 50))
+def test_every_layout_of_arrow_gives_the_same(events, gap, skip, layout, chunk):
+    expected = obvious(events[skip:], gap, False, False).drop("price")
+    table = events.to_arrow(compat_level=pl.CompatLevel.oldest() if layout != "view" else pl.CompatLevel.newest())
+    for place, name in enumerate(["visitor_id", "item_id"]):
+        column = table.column(name)
+        if not pa.types.is_integer(column.type):
+            if layout == "dictionary":
+                column = column.dictionary_encode()
+            elif layout == "narrow":
+                column = column.cast(pa.string())
+        table = table.set_column(place, name, column)
+    pieces = [table.slice(start, chunk) for start in range(skip, table.num_rows, chunk)]
+    found = rs.sessionize(pa.concat_tables(pieces) if pieces else table.slice(skip), gap)
+    assert isinstance(found, rs.Table)
+    assert_frame_equal(found.to_polars(), expected)
+
+
+@settings(max_examples=cases(150), deadline=None)
+@given(logs(), st.integers(0, 15), st.integers(1, 4))
+def test_numbers_are_those_of_the_sessions(events, gap, threads):
+    numbers = rs.number_sessions(events, gap, threads=threads)
+    assert numbers.dtype == pl.Int32
+    rows = events.with_row_index("price")
+    sessions = rs.sessionize(rows, gap, extra=["price"])
+    listed = sessions.select("session_id", "price").explode("price").sort("price")
+    assert numbers.to_list() == listed["session_id"].to_list()
+    assert rs.number_sessions(events.to_arrow(), gap).to_pyarrow().to_pylist() == numbers.to_list()
+
+
+@settings(max_examples=cases(100), deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=5).map(sorted), max_size=20),
+    st.lists(st.integers(0, 31), max_size=3).map(sorted),
+)
+def test_sessions_are_split_in_time(times, cuts):
+    places = [list(range(len(session))) for session in times]
+    numbers = list(range(len(times)))
+    schema = {"session_id": pl.Int64, "times": pl.List(TIME), "places": pl.List(pl.Int64)}
+    sessions = pl.DataFrame({"session_id": numbers, "times": times, "places": places}, schema=schema)
+    parts = rs.split_sessions(sessions, cuts)
+    bounds = [-1, *cuts, 99]
+    assert len(parts) == len(cuts) + 1
+    for part, begin, end in zip(parts, bounds, bounds[1:], strict=False):
+        here = [number for number in numbers if begin <= times[number][0] < end]
+        assert part.schema == sessions.schema
+        assert part["session_id"].to_list() == here
+        assert part["times"].cast(pl.List(pl.Int64)).to_list() == [[time for time in times[number] if time < end] for number in here]
+        assert part["places"].list.len().to_list() == part["times"].list.len().to_list()
+
+
+def test_wrong_cuts_are_told():
+    sessions = pl.DataFrame({"times": [[1, 2], [None, 3]]})
+    with pytest.raises(rs.SettingError, match=r"cuts is \[2, 1\]; it must be in ascending order"):
+        rs.split_sessions(sessions[:1], [2, 1])
+    with pytest.raises(rs.NullValueError, match="column 'times' has a null in row 1"):
+        rs.split_sessions(sessions, [1])
+    with pytest.raises(rs.ColumnError, match="a list of timestamps is needed"):
+        rs.split_sessions(pl.DataFrame({"times": [1]}), [1])
 
 
 def test_a_long_log_gives_the_same_for_any_threads_and_chunks():
@@ -345,6 +419,18 @@ def test_wrong_options_are_told_in_a_sentence(options, error, message):
     assert issubclass(rs.SessionizerError, ValueError)
 
 
+def test_errors_carry_the_column_the_row_and_the_value():
+    with pytest.raises(rs.NullValueError) as null:
+        rs.sessionize(log(timestamp=[1, None]))
+    assert (null.value.column, null.value.row, null.value.value) == ("timestamp", 1, None)
+    with pytest.raises(rs.TimeRangeError) as late:
+        rs.sessionize(pa.table({"visitor_id": [1, 1], "item_id": [1, 1], "timestamp": pa.array([1, 2**62], pa.timestamp("s"))}))
+    assert (late.value.column, late.value.row, late.value.value) == ("timestamp", 1, str(2**62))
+    with pytest.raises(rs.ColumnError) as missing:
+        rs.sessionize(log(timestamp=[1]), visitor="who")
+    assert (missing.value.column, missing.value.row) == ("who", None)
+
+
 def test_what_is_no_table_is_refused():
     with pytest.raises(TypeError, match="Arrow PyCapsule interface is needed .*, not list"):
         rs.sessionize([1, 2])
@@ -376,6 +462,20 @@ def test_the_readme_tells_the_truth():
     failed, tried = doctest.testfile(str(readme), module_relative=False)
     assert tried > 5
     assert failed == 0
+
+
+@pytest.mark.parametrize("name", ["__init__", "ranking", "training"])
+def test_the_stubs_tell_the_truth(name):
+    stub = Path(__file__).parents[2] / "rust_sessionizer" / "python" / "rust_sessionizer" / f"{name}.pyi"
+    tree = ast.parse(stub.read_text(encoding="utf-8"))
+    examples = doctest.DocTestParser()
+    runner = doctest.DocTestRunner()
+    for node in ast.walk(tree):
+        text = ast.get_docstring(node) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) else None
+        if text:
+            runner.run(examples.get_doctest(text, vars(rs).copy(), getattr(node, "name", stub.name), str(stub), 0))
+    assert runner.failures == 0
+    assert runner.tries > 12 or name != "__init__"
 
 
 def test_other_threads_run_meanwhile():
@@ -411,7 +511,7 @@ def test_nothing_but_the_extension_is_imported():
 
 
 @pytest.mark.parametrize("dtype", [pl.Int8, pl.Int64, pl.UInt64, pl.String, pl.Categorical])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=cases(40), deadline=None)
 @given(values=st.lists(st.one_of(st.integers(0, 9), st.integers(0, 127)), max_size=60))
 def test_codes_are_ranks(dtype, values):
     if dtype in (pl.String, pl.Categorical):
@@ -476,7 +576,7 @@ def slow_support(items, min_support, min_length, by_session):
             return left
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=cases(150), deadline=None)
 @given(lists, st.integers(0, 6), st.integers(0, 4), st.booleans(), st.integers(0, 3))
 def test_filters_reach_the_fixed_point(items, min_support, min_length, by_session, skip):
     table = sessions_of([[1, 1]] * skip + items)[skip:]
@@ -489,7 +589,7 @@ def test_filters_reach_the_fixed_point(items, min_support, min_length, by_sessio
     assert found.schema == table.schema
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=cases(80), deadline=None)
 @given(lists)
 def test_repeats_are_dropped_in_step(items):
     found = rs.drop_repeats(sessions_of(items))
@@ -543,7 +643,7 @@ def slow_schedule(lengths, lanes):
     return steps
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=cases(150), deadline=None)
 @given(st.lists(st.integers(2, 7), max_size=25), st.integers(1, 8), st.sampled_from([pl.UInt8, pl.Int32, pl.Int64]))
 def test_the_schedule_is_that_of_the_slow_version(lengths, lanes, dtype):
     found = rs.training_schedule(pl.Series(lengths, dtype=dtype), lanes)

@@ -1,4 +1,4 @@
-//! Sessions of a log in any order.
+//! Sessions visitor by visitor, of a log in any order: where those of the last gap are too many to be kept in mind.
 //!
 //! 1. *Partition.* Every thread splits its stretch of the log into buckets by a hash of the visitor, so that a visitor's
 //!    events lie in one bucket, small enough for the cache.

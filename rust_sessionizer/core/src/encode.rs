@@ -1,13 +1,13 @@
 //! Values to codes.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use hashbrown::HashTable;
 use rayon::prelude::*;
 
-use crate::partition::{bucket_bits, hash, partition};
+use crate::hashing::Seed;
+use crate::partition::{bucket_bits, partition};
+use crate::raw::zeros;
 use crate::{Error, Result};
 
 /// A column of texts.
@@ -48,6 +48,11 @@ impl Encoded {
 /// [`Error::TooManyDistinct`] from 2^31 distinct values on, [`Error::TooManyRows`] from 2^32 - 1 rows on.
 pub fn encode_integers(values: &[i64]) -> Result<Encoded> {
     let encoded = factorize_integers(values)?;
+    // Codes of a direct table are in order.
+    let in_order = |rows: &[u32]| values[rows[0] as usize] < values[rows[1] as usize];
+    if encoded.first_rows.windows(2).all(in_order) {
+        return Ok(encoded);
+    }
     Ok(encoded.sorted(|a, b| values[a as usize].cmp(&values[b as usize])))
 }
 
@@ -65,8 +70,13 @@ pub fn encode_bytes(values: &impl ByteColumn) -> Result<Encoded> {
 /// # Errors
 /// As [`encode_integers`].
 pub fn factorize_integers(values: &[i64]) -> Result<Encoded> {
+    check_rows(values.len())?;
+    if let Some((least, width)) = dense(values) {
+        return factorize_dense(values, least, width);
+    }
+    let seed = Seed::draw();
     let equal = |a: u32, b: u32| values[a as usize] == values[b as usize];
-    factorize(values.len(), |row| hash(values[row]), equal, DISTINCT_LIMIT)
+    factorize(values.len(), |row| seed.number(values[row]), equal, DISTINCT_LIMIT)
 }
 
 /// Codes in no particular order, the same for equal texts.
@@ -74,65 +84,122 @@ pub fn factorize_integers(values: &[i64]) -> Result<Encoded> {
 /// # Errors
 /// As [`encode_integers`].
 pub fn factorize_bytes(values: &impl ByteColumn) -> Result<Encoded> {
-    let state = RandomState::new();
-    let hashes: Vec<u64> = (0..values.rows()).into_par_iter().map(|row| state.hash_one(values.value(row))).collect();
+    let seed = Seed::draw();
+    let mut hashes = zeros(values.rows());
+    let each = |(row, hash): (usize, &mut u64)| *hash = seed.bytes(values.value(row));
+    hashes.par_iter_mut().enumerate().with_min_len(1 << 14).for_each(each);
     let equal = |a: u32, b: u32| values.value(a as usize) == values.value(b as usize);
     factorize(values.rows(), |row| hashes[row], equal, DISTINCT_LIMIT)
 }
 
 const DISTINCT_LIMIT: usize = i32::MAX as usize;
 
+fn check_rows(rows: usize) -> Result<()> {
+    let limit = u32::MAX as usize - 1;
+    if rows > limit { Err(Error::TooManyRows { rows, limit }) } else { Ok(()) }
+}
+
+/// The smallest value and how many there are up to the largest, where a table of all of them is small beside the column.
+fn dense(values: &[i64]) -> Option<(i64, usize)> {
+    let none = || (i64::MAX, i64::MIN);
+    let wider = |a: (i64, i64), b: (i64, i64)| (a.0.min(b.0), a.1.max(b.1));
+    let ends = |part: &[i64]| part.iter().fold(none(), |ends, &value| wider(ends, (value, value)));
+    let (least, most) = values.par_chunks(STEP).map(ends).reduce(none, wider);
+    let width = usize::try_from(most.wrapping_sub(least).cast_unsigned()).ok()?.checked_add(1)?;
+    (!values.is_empty() && width / 2 <= values.len() && width <= DISTINCT_LIMIT).then_some((least, width))
+}
+
+const STEP: usize = 1 << 16;
+
+/// By a table with a place for every value there might be: codes are in the order of the values, and nothing is sorted.
+fn factorize_dense(values: &[i64], least: i64, width: usize) -> Result<Encoded> {
+    #[allow(clippy::cast_possible_truncation)] // below the width
+    let place = |value: i64| value.wrapping_sub(least).cast_unsigned() as usize;
+    // The first row of every value, then its code.
+    let table: Vec<AtomicU32> = (0..width).into_par_iter().with_min_len(STEP).map(|_| AtomicU32::new(NONE)).collect();
+    let step = values.len().div_ceil(rayon::current_num_threads()).max(STEP);
+    values.par_chunks(step).enumerate().for_each(|(part, values)| {
+        for (row, &value) in (narrow(part * step)..).zip(values) {
+            let first = &table[place(value)];
+            // Rows ascend, so that most values were seen in an earlier one.
+            if first.load(Ordering::Relaxed) > row {
+                first.fetch_min(row, Ordering::Relaxed);
+            }
+        }
+    });
+    let mut first_rows = Vec::new();
+    for cell in &table {
+        let first = cell.load(Ordering::Relaxed);
+        if first != NONE {
+            cell.store(narrow(first_rows.len()), Ordering::Relaxed);
+            first_rows.push(first);
+        }
+    }
+    let mut codes = zeros(values.len());
+    codes.par_chunks_mut(STEP).zip(values.par_chunks(STEP)).for_each(|(codes, values)| {
+        for (code, &value) in codes.iter_mut().zip(values) {
+            *code = table[place(value)].load(Ordering::Relaxed).cast_signed();
+        }
+    });
+    Ok(Encoded { codes, first_rows })
+}
+
+const NONE: u32 = u32::MAX;
+
+/// Rows were counted before: they fit.
+#[allow(clippy::cast_possible_truncation)]
+fn narrow(row: usize) -> u32 {
+    row as u32
+}
+
+/// By tables of the values of like hashes, each small enough for the cache.
 fn factorize(
     rows: usize,
     hash_of: impl Fn(usize) -> u64 + Sync,
     equal: impl Fn(u32, u32) -> bool + Sync,
     distinct_limit: usize,
 ) -> Result<Encoded> {
-    let limit = u32::MAX as usize - 1;
-    if rows > limit {
-        return Err(Error::TooManyRows { rows, limit });
-    }
+    check_rows(rows)?;
     let bits = bucket_bits(rows);
-    #[allow(clippy::cast_possible_truncation)] // below the limit
-    let parts = partition(rows, bits, &hash_of, |row, hash| (hash, row as u32));
-    // Codes within the bucket at first: every row belongs to one bucket and is written once.
-    let codes: Vec<AtomicU32> = (0..rows).into_par_iter().map(|_| AtomicU32::new(0)).collect();
-    let firsts: Vec<Vec<u32>> = (0..1_usize << bits)
+    let parts = partition(rows, bits, &hash_of, |row, hash| (hash, narrow(row)));
+    let bucket_of = |bucket| parts.iter().flat_map(move |part| part.bucket(bucket));
+    // For every bucket the first rows of its values, and the code that each of its entries has among them.
+    let buckets: Vec<(Vec<u32>, Vec<u32>)> = (0..1_usize << bits)
         .into_par_iter()
         .map(|bucket| {
             let mut known: HashTable<(u64, u32, u32)> = HashTable::new();
             let mut firsts = Vec::new();
-            for &(hash, row) in parts.iter().flat_map(|part| part.bucket(bucket)) {
+            let code_of = |&(hash, row): &(u64, u32)| {
                 let same = |entry: &(u64, u32, u32)| entry.0 == hash && equal(entry.1, row);
                 let entry = known.entry(hash, same, |entry| entry.0).or_insert_with(|| {
                     firsts.push(row);
-                    #[allow(clippy::cast_possible_truncation)] // not more than rows
-                    let code = firsts.len() as u32 - 1;
-                    (hash, row, code)
+                    (hash, row, narrow(firsts.len() - 1))
                 });
-                codes[row as usize].store(entry.get().2, Ordering::Relaxed);
-            }
-            firsts
+                entry.get().2
+            };
+            let codes = bucket_of(bucket).map(code_of).collect();
+            (firsts, codes)
         })
         .collect();
-    let distinct = firsts.iter().map(Vec::len).sum();
+    let distinct = buckets.iter().map(|(firsts, _)| firsts.len()).sum();
     if distinct > distinct_limit {
         return Err(Error::TooManyDistinct { distinct, limit: distinct_limit });
     }
     let mut base = 0;
-    for (bucket, bucket_firsts) in firsts.iter().enumerate() {
-        // Rows of a bucket again, now that it is known how many values the buckets before hold.
-        let entries: Vec<_> = parts.iter().map(|part| part.bucket(bucket)).collect();
-        entries.par_iter().for_each(|entries| {
-            for &(_, row) in *entries {
-                codes[row as usize].fetch_add(base, Ordering::Relaxed);
-            }
-        });
-        #[allow(clippy::cast_possible_truncation)] // not more than rows
-        let held = bucket_firsts.len() as u32;
-        base += held;
+    let mut bases = Vec::with_capacity(buckets.len());
+    for (firsts, _) in &buckets {
+        bases.push(base);
+        base += narrow(firsts.len());
     }
-    let codes = codes.into_par_iter().map(|code| code.into_inner().cast_signed()).collect();
+    // Every row belongs to one bucket and is written once.
+    let codes: Vec<AtomicU32> = (0..rows).into_par_iter().with_min_len(STEP).map(|_| AtomicU32::new(0)).collect();
+    buckets.par_iter().zip(bases).enumerate().for_each(|(bucket, ((_, found), base))| {
+        for (&(_, row), code) in bucket_of(bucket).zip(found) {
+            codes[row as usize].store(base + code, Ordering::Relaxed);
+        }
+    });
+    let codes = codes.into_iter().map(|code| code.into_inner().cast_signed()).collect();
+    let firsts: Vec<Vec<u32>> = buckets.into_iter().map(|(firsts, _)| firsts).collect();
     Ok(Encoded { codes, first_rows: firsts.concat() })
 }
 
@@ -178,8 +245,10 @@ mod tests {
 
     #[test]
     fn many_buckets_agree_with_one() {
-        let values: Vec<i64> = (0..40_000).map(|row| (row * 7_919) % 10_007 - 5_000).collect();
-        assert_eq!(encode_integers(&values), Ok(slow(&values)));
+        for factor in [1, 1 << 40] {
+            let values: Vec<i64> = (0..40_000).map(|row| ((row * 7_919) % 10_007 - 5_000) * factor).collect();
+            assert_eq!(encode_integers(&values), Ok(slow(&values)));
+        }
     }
 
     #[test]

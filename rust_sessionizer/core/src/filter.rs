@@ -1,5 +1,11 @@
 //! Clicks and sessions left out.
 
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::order::split;
+use crate::raw::zeros;
 use crate::{Error, Result};
 
 /// What an item's support counts.
@@ -22,26 +28,105 @@ pub struct Filtered {
     pub offsets: Vec<i64>,
 }
 
-/// The sessions of a table: where each starts in the flat list of clicks, and the item code of every click.
-fn check(offsets: &[i64], items: &[i32]) -> Result<()> {
-    let limit = u32::MAX as usize - 1;
-    let rows = items.len().max(offsets.len());
-    if rows > limit {
-        return Err(Error::TooManyRows { rows, limit });
-    }
-    let last = offsets.last().copied().unwrap_or(0);
-    let ends = usize::try_from(last).is_ok_and(|last| last == items.len());
-    if ends && offsets.first().is_none_or(|&first| first == 0) && offsets.is_sorted() {
-        return Ok(());
-    }
-    let reason = "the lists do not cover their values".to_owned();
-    Err(Error::Unreadable { reason })
+/// A stretch of the sessions, and what is left of them.
+#[derive(Default)]
+struct Part {
+    sessions: Vec<u32>,
+    clicks: Vec<u32>,
+    /// Where each session ends in `clicks`.
+    ends: Vec<u32>,
 }
 
-/// The clicks of every session, as positions.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked before
-fn sessions(offsets: &[i64]) -> impl Iterator<Item = std::ops::Range<u32>> {
-    offsets.windows(2).map(|ends| ends[0] as u32..ends[1] as u32)
+impl Part {
+    fn close(&mut self, session: u32) {
+        self.sessions.push(session);
+        self.ends.push(narrow(self.clicks.len()));
+    }
+
+    /// The sessions with their clicks.
+    fn each(&self) -> impl Iterator<Item = (u32, &[u32])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let clicks = |(start, end): (u32, &u32)| &self.clicks[start as usize..*end as usize];
+        self.sessions.iter().copied().zip(starts.zip(&self.ends).map(clicks))
+    }
+}
+
+/// Where sessions start in the flat list of clicks, checked.
+struct Lists<'a> {
+    offsets: &'a [i64],
+}
+
+/// Sessions below which a thread of its own is not worth it.
+const SHORT: usize = 1 << 14;
+
+impl<'a> Lists<'a> {
+    fn new(offsets: &'a [i64], clicks: usize) -> Result<Self> {
+        let limit = u32::MAX as usize - 1;
+        let rows = clicks.max(offsets.len());
+        if rows > limit {
+            return Err(Error::TooManyRows { rows, limit });
+        }
+        let last = offsets.last().copied().unwrap_or(0);
+        let ends = usize::try_from(last).is_ok_and(|last| last == clicks);
+        if ends && offsets.first().is_none_or(|&first| first == 0) && offsets.is_sorted() {
+            return Ok(Self { offsets });
+        }
+        let reason = "the lists do not cover their values".to_owned();
+        Err(Error::Unreadable { reason })
+    }
+
+    /// What `choose` leaves of every session: it gets the session, its clicks as positions, and what to add to.
+    fn choose(&self, choose: impl Fn(u32, Range<u32>, &mut Part) + Sync) -> Vec<Part> {
+        let sessions = self.offsets.len().saturating_sub(1);
+        let step = sessions.div_ceil(rayon::current_num_threads()).max(SHORT);
+        (0..sessions.div_ceil(step))
+            .into_par_iter()
+            .map(|part| {
+                let stretch = part * step..sessions.min(part * step + step);
+                let clicks = position(self.offsets[stretch.end]) - position(self.offsets[stretch.start]);
+                let mut part = Part::default();
+                part.sessions.reserve(stretch.len());
+                part.ends.reserve(stretch.len());
+                part.clicks.reserve(clicks as usize);
+                for session in stretch {
+                    let clicks = position(self.offsets[session])..position(self.offsets[session + 1]);
+                    choose(narrow(session), clicks, &mut part);
+                }
+                part
+            })
+            .collect()
+    }
+}
+
+impl From<Vec<Part>> for Filtered {
+    fn from(parts: Vec<Part>) -> Self {
+        let (sessions, clicks) = (|part: &Part| part.sessions.len(), |part: &Part| part.clicks.len());
+        let total = |of: &dyn Fn(&Part) -> usize| parts.iter().map(of).sum::<usize>();
+        let mut whole = Self {
+            sessions: zeros(total(&sessions)),
+            clicks: zeros(total(&clicks)),
+            offsets: zeros(total(&sessions) + 1),
+        };
+        let bases = parts.iter().scan(0_i64, |sum, part| {
+            let base = *sum;
+            *sum += i64::from(narrow(part.clicks.len()));
+            Some(base)
+        });
+        let jobs: Vec<_> = split(&mut whole.sessions, parts.iter().map(sessions))
+            .into_iter()
+            .zip(split(&mut whole.clicks, parts.iter().map(clicks)))
+            .zip(split(&mut whole.offsets[1..], parts.iter().map(sessions)))
+            .zip(parts.iter().zip(bases))
+            .collect();
+        jobs.into_par_iter().for_each(|(((sessions, clicks), offsets), (part, base))| {
+            sessions.copy_from_slice(&part.sessions);
+            clicks.copy_from_slice(&part.clicks);
+            for (offset, &end) in offsets.iter_mut().zip(&part.ends) {
+                *offset = base + i64::from(end);
+            }
+        });
+        whole
+    }
 }
 
 /// Drops clicks on the item of the click before.
@@ -50,23 +135,49 @@ fn sessions(offsets: &[i64]) -> impl Iterator<Item = std::ops::Range<u32>> {
 /// [`Error::TooManyRows`] from 2^32 - 1 clicks or sessions on; [`Error::Unreadable`] where `offsets` do not start
 /// with 0, ascend and end with the number of clicks.
 pub fn drop_repeats(offsets: &[i64], items: &[i32]) -> Result<Filtered> {
-    check(offsets, items)?;
-    let mut left = Filtered { offsets: vec![0], ..Filtered::default() };
-    for (session, clicks) in (0..).zip(sessions(offsets)) {
-        let first = clicks.start;
-        left.clicks
-            .extend(clicks.filter(|&click| click == first || items[click as usize] != items[click as usize - 1]));
-        left.close(session);
-    }
-    Ok(left)
+    drop_repeats_by(offsets, items.len(), |a, b| items[a as usize] == items[b as usize])
 }
 
-impl Filtered {
-    #[allow(clippy::cast_possible_wrap)] // fewer than 2^32
-    fn close(&mut self, session: u32) {
-        self.sessions.push(session);
-        self.offsets.push(self.clicks.len() as i64);
+/// The same, where `same` says whether two clicks are on one item.
+///
+/// # Errors
+/// As [`drop_repeats`].
+pub fn drop_repeats_by(offsets: &[i64], clicks: usize, same: impl Fn(u32, u32) -> bool + Sync) -> Result<Filtered> {
+    let kept = |session: u32, clicks: Range<u32>, part: &mut Part| {
+        let first = clicks.start;
+        part.clicks.extend(clicks.filter(|&click| click == first || !same(click - 1, click)));
+        part.close(session);
+    };
+    Ok(Lists::new(offsets, clicks)?.choose(kept).into())
+}
+
+/// Cuts sessions apart in time: part k holds the sessions whose first click is at `cuts[k - 1]` or later and before
+/// `cuts[k]`, and of these the clicks before `cuts[k]`. There is one part more than cuts; sessions without a click are in
+/// none.
+///
+/// # Errors
+/// As [`drop_repeats`]; [`Error::Setting`] where the cuts do not ascend.
+pub fn split_sessions(offsets: &[i64], times: &[i64], cuts: &[i64]) -> Result<Vec<Filtered>> {
+    let lists = Lists::new(offsets, times.len())?;
+    if !cuts.is_sorted() {
+        return Err(Error::Setting { name: "cuts", value: format!("{cuts:?}"), expected: "in ascending order" });
     }
+    let part = |number: usize| {
+        let from = number.checked_sub(1).map(|before| cuts[before]);
+        let to = cuts.get(number).copied();
+        let before_end = |click: u32| to.is_none_or(|to| times[click as usize] < to);
+        let kept = |session: u32, clicks: Range<u32>, part: &mut Part| {
+            let first = clicks.start;
+            let is_here =
+                !clicks.is_empty() && before_end(first) && from.is_none_or(|from| times[first as usize] >= from);
+            if is_here {
+                part.clicks.extend(clicks.filter(|&click| before_end(click)));
+                part.close(session);
+            }
+        };
+        lists.choose(kept).into()
+    };
+    Ok((0..=cuts.len()).map(part).collect())
 }
 
 /// Drops clicks on items with less than `min_support`, then sessions of less than `min_length` clicks, over and over
@@ -82,51 +193,84 @@ pub fn filter_support(
     min_length: u64,
     support_is: Support,
 ) -> Result<Filtered> {
-    check(offsets, items)?;
     let code = |click: u32| items[click as usize].unsigned_abs() as usize;
-    let mut left = Filtered { offsets: vec![0], ..Filtered::default() };
-    for (session, clicks) in (0..).zip(sessions(offsets)) {
-        left.clicks.extend(clicks);
-        left.close(session);
-    }
+    let mut parts = Lists::new(offsets, items.len())?.choose(|session, clicks, part| {
+        part.clicks.extend(clicks);
+        part.close(session);
+    });
     loop {
-        let support = left.support(code, distinct, support_is);
-        let mut next = Filtered { offsets: vec![0], ..Filtered::default() };
-        for (&session, clicks) in left.sessions.iter().zip(sessions(&left.offsets)) {
-            let begin = next.clicks.len();
-            let clicks = &left.clicks[clicks.start as usize..clicks.end as usize];
-            next.clicks.extend(clicks.iter().filter(|&&click| support[code(click)] >= min_support));
-            if ((next.clicks.len() - begin) as u64) < min_length {
-                next.clicks.truncate(begin);
-            } else {
-                next.close(session);
-            }
-        }
-        let unchanged = next.clicks.len() == left.clicks.len() && next.sessions.len() == left.sessions.len();
-        left = next;
-        if unchanged {
-            return Ok(left);
+        let support = count_support(&parts, code, distinct, support_is);
+        let shrink = |part: &mut Part| part.retain(min_length, |click| u64::from(support[code(click)]) >= min_support);
+        let changed = parts.par_iter_mut().map(shrink).reduce(|| false, |a, b| a || b);
+        if !changed {
+            return Ok(parts.into());
         }
     }
 }
 
-impl Filtered {
-    fn support(&self, code: impl Fn(u32) -> usize, distinct: usize, support_is: Support) -> Vec<u64> {
-        let mut support = vec![0; distinct];
-        if support_is == Support::Clicks {
-            self.clicks.iter().for_each(|&click| support[code(click)] += 1);
+impl Part {
+    /// Keeps some clicks, and the sessions that are long enough then; says whether anything went.
+    fn retain(&mut self, min_length: u64, keep: impl Fn(u32) -> bool) -> bool {
+        let before = (self.sessions.len(), self.clicks.len());
+        let (mut start, mut sessions, mut end) = (0, 0, 0);
+        for place in 0..self.sessions.len() {
+            let old_end = self.ends[place] as usize;
+            let begin = end;
+            for click in start..old_end {
+                let click = self.clicks[click];
+                // Written in any case, and written over if it does not stay.
+                self.clicks[end] = click;
+                end += usize::from(keep(click));
+            }
+            start = old_end;
+            if ((end - begin) as u64) < min_length {
+                end = begin;
+            } else {
+                self.sessions[sessions] = self.sessions[place];
+                self.ends[sessions] = narrow(end);
+                sessions += 1;
+            }
+        }
+        self.sessions.truncate(sessions);
+        self.ends.truncate(sessions);
+        self.clicks.truncate(end);
+        before != (sessions, end)
+    }
+}
+
+fn count_support(parts: &[Part], code: impl Fn(u32) -> usize + Sync, distinct: usize, by: Support) -> Vec<u32> {
+    let count = |part: &Part| {
+        let mut support: Vec<u32> = vec![0; distinct];
+        if by == Support::Clicks {
+            part.clicks.iter().for_each(|&click| support[code(click)] += 1);
             return support;
         }
         let mut last_seen = vec![u32::MAX; distinct];
-        for (&session, clicks) in self.sessions.iter().zip(sessions(&self.offsets)) {
-            for &click in &self.clicks[clicks.start as usize..clicks.end as usize] {
+        for (session, clicks) in part.each() {
+            for &click in clicks {
                 let item = code(click);
-                support[item] += u64::from(last_seen[item] != session);
+                support[item] += u32::from(last_seen[item] != session);
                 last_seen[item] = session;
             }
         }
         support
-    }
+    };
+    let sum = |mut a: Vec<u32>, b: Vec<u32>| {
+        a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        a
+    };
+    parts.par_iter().map(count).reduce_with(sum).unwrap_or_default()
+}
+
+/// Clicks and sessions were counted before: they fit.
+#[allow(clippy::cast_possible_truncation)]
+fn narrow(count: usize) -> u32 {
+    count as u32
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // checked before
+fn position(offset: i64) -> u32 {
+    offset as u32
 }
 
 #[cfg(test)]
@@ -134,7 +278,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn flat(lists: &[Vec<i32>]) -> (Vec<i64>, Vec<i32>) {
+    fn flat<T: Copy>(lists: &[Vec<T>]) -> (Vec<i64>, Vec<T>) {
         let mut offsets = vec![0];
         let mut end = 0;
         for list in lists {
@@ -144,11 +288,12 @@ mod tests {
         (offsets, lists.concat())
     }
 
-    fn lists(items: &[i32], left: &Filtered) -> Vec<(u32, Vec<i32>)> {
+    fn lists<T: Copy>(items: &[T], left: &Filtered) -> Vec<(u32, Vec<T>)> {
         let clicks = |ends: std::ops::Range<u32>| {
             left.clicks[ends.start as usize..ends.end as usize].iter().map(|&click| items[click as usize]).collect()
         };
-        left.sessions.iter().copied().zip(sessions(&left.offsets).map(clicks)).collect()
+        let ends = left.offsets.windows(2).map(|ends| position(ends[0])..position(ends[1]));
+        left.sessions.iter().copied().zip(ends.map(clicks)).collect()
     }
 
     fn slow_support(lists: &[Vec<i32>], min_support: u64, min_length: u64, by: Support) -> Vec<(u32, Vec<i32>)> {
@@ -193,6 +338,30 @@ mod tests {
             }
             prop_assert_eq!(drop_repeats(&offsets, &items).map(|left| lists(&items, &left)), Ok(expected));
         }
+    }
+
+    proptest! {
+        #[test]
+        fn sessions_are_cut_as_one_by_one(
+            lists_in in prop::collection::vec(prop::collection::vec(0_i64..30, 0..6), 0..25),
+            mut cuts in prop::collection::vec(0_i64..30, 0..4),
+        ) {
+            cuts.sort_unstable();
+            let (offsets, times) = flat(&lists_in);
+            let found = split_sessions(&offsets, &times, &cuts);
+            let bounds: Vec<i64> = [vec![i64::MIN], cuts, vec![i64::MAX]].concat();
+            let expected: Vec<Vec<(u32, Vec<i64>)>> = bounds.windows(2).map(|ends| {
+                let whole = (0..).zip(&lists_in).filter(|(_, list)| list.first().is_some_and(|first| (ends[0]..ends[1]).contains(first)));
+                whole.map(|(session, list)| (session, list.iter().copied().filter(|&time| time < ends[1]).collect())).collect()
+            }).collect();
+            let found = found.map(|parts| parts.iter().map(|part| lists(&times, part)).collect::<Vec<_>>());
+            prop_assert_eq!(found, Ok(expected));
+        }
+    }
+
+    #[test]
+    fn cuts_out_of_order_are_refused() {
+        assert!(matches!(split_sessions(&[0], &[], &[2, 1]), Err(Error::Setting { .. })));
     }
 
     #[test]

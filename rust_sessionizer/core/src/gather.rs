@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::memory::zeros;
+use crate::raw::zeros;
 
 /// The values of the given rows, in that order.
 ///
@@ -17,6 +17,19 @@ pub fn gather<T: Copy + Default + Send + Sync>(values: &[T], rows: &[u32]) -> Ve
         }
     });
     gathered
+}
+
+/// The numbers from 0 on.
+#[must_use]
+pub fn numbered(count: usize) -> Vec<i64> {
+    let mut numbers = zeros(count);
+    numbers.par_chunks_mut(STEP).enumerate().for_each(|(part, numbers)| {
+        #[allow(clippy::cast_possible_wrap)] // no slice is longer
+        for (number, place) in (part * STEP..).zip(numbers) {
+            *place = number as i64;
+        }
+    });
+    numbers
 }
 
 const STEP: usize = 65_536;

@@ -1,50 +1,176 @@
-//! Rows in the order of time.
+//! A log in any order, brought into the order of time.
+//!
+//! 1. *Count* how many events fall into each of some two thousand equal parts of the log's time.
+//! 2. *Scatter* the events, each with its visitor and what is carried along, into those buckets. Every thread takes a
+//!    stretch of the log and has a place of its own in every bucket, so that the order of rows is kept.
+//! 3. *Sort* every bucket, which lies in the cache, by counting again: as many parts as it has events.
 
 use rayon::prelude::*;
 
-use crate::memory::zeros;
-use crate::partition::{bucket_bits, partition};
-use crate::sessions::{Span, row_number};
+use crate::hashing::Seed;
+use crate::raw::zeros;
+use crate::sessions::Span;
+use crate::timeline::{Carry, Entry, Packing, Sorted, Visitors};
 
-/// The rows by (time, row): split into buckets of like times, and each of them sorted. `None` where the time since the
-/// first and the row do not fit in one number.
-pub(crate) fn by_time(times: &[i64], span: &Span) -> Option<Vec<u32>> {
-    let row_bits = usize::BITS - times.len().leading_zeros();
-    let range = span.last.wrapping_sub(span.first).cast_unsigned();
-    let spare = range.leading_zeros();
-    if row_bits > spare {
-        return None;
-    }
-    let since = |row: usize| times[row].wrapping_sub(span.first).cast_unsigned();
-    let bits = bucket_bits(times.len());
-    let packed = |row, since| since >> spare << row_bits | u64::from(row_number(row));
-    // The upper bits of the time are what a hash is elsewhere.
-    let parts = partition(times.len(), bits, |row| since(row) << spare, packed);
-    let lengths: Vec<usize> =
-        (0..1 << bits).map(|bucket| parts.iter().map(|part| part.bucket(bucket).len()).sum()).collect();
-    let mut rows = zeros(times.len());
-    let mut left = rows.as_mut_slice();
-    let mut jobs = Vec::with_capacity(lengths.len());
-    for length in lengths {
-        let job;
-        (job, left) = left.split_at_mut(length);
-        jobs.push(job);
-    }
-    jobs.into_par_iter().enumerate().for_each_init(Vec::new, |sorted: &mut Vec<u64>, (bucket, rows)| {
-        sorted.clear();
-        for part in &parts {
-            sorted.extend_from_slice(part.bucket(bucket));
-        }
-        if sorted.len() < 1 << 18 {
-            sorted.sort_unstable();
-        } else {
-            sorted.par_sort_unstable();
-        }
-        for (row, &packed) in rows.iter_mut().zip(sorted.iter()) {
-            #[allow(clippy::cast_possible_truncation)] // cut to its bits
-            let number = (packed & ((1 << row_bits) - 1)) as u32;
-            *row = number;
+const BUCKET_BITS: u32 = 11;
+
+/// From here on a bucket is sorted by all threads.
+const LARGE: usize = 1 << 18;
+
+pub(crate) fn by_time<'a, V: Visitors + ?Sized, C: Carry, E: Entry<C::Value>>(
+    visitors: &'a V,
+    times: &[i64],
+    carry: C,
+    seed: Seed,
+    span: &Span,
+    packing: Packing,
+) -> Sorted<'a, V, C, E> {
+    let bits = u64::BITS - span.range().leading_zeros();
+    let shift = bits.saturating_sub(BUCKET_BITS);
+    #[allow(clippy::cast_possible_truncation)] // 11 bits
+    let bucket_of = |since: u64| (since >> shift) as usize;
+    let buckets = bucket_of(span.range()) + 1;
+    let step = times.len().div_ceil(rayon::current_num_threads()).max(4_096);
+    let since = |time: i64| time.wrapping_sub(span.first).cast_unsigned();
+
+    let counts: Vec<Vec<u32>> = times
+        .par_chunks(step)
+        .map(|times| {
+            let mut counts = vec![0; buckets];
+            times.iter().for_each(|&time| counts[bucket_of(since(time))] += 1);
+            counts
+        })
+        .collect();
+    let mut entries: Vec<E> = zeros(times.len());
+    scatter(&mut entries, &counts).into_par_iter().enumerate().for_each(|(part, mut places)| {
+        let first = part * step;
+        for (row, &time) in (first..).zip(times.iter().skip(first).take(step)) {
+            let since = since(time);
+            let left = &mut places[bucket_of(since)];
+            if let Some((place, rest)) = std::mem::take(left).split_first_mut() {
+                *place = E::new(packing, since, visitors.key(row, seed), carry.of(row));
+                *left = rest;
+            }
         }
     });
-    Some(rows)
+    let lengths = (0..buckets).map(|bucket| counts.iter().map(|counts| counts[bucket] as usize).sum());
+    let (large, small): (Vec<_>, Vec<_>) =
+        split(&mut entries, lengths).into_iter().partition(|bucket| bucket.len() >= LARGE);
+    small
+        .into_par_iter()
+        .for_each_init(Scratch::default, |scratch, bucket| scratch.sort(bucket, |entry| entry.since(packing)));
+    for bucket in large {
+        bucket.par_sort_by_key(|entry| entry.since(packing));
+    }
+    Sorted { visitors, carry, seed, packing, entries }
+}
+
+/// For every part of the log its places in every bucket.
+fn scatter<'a, E>(entries: &'a mut [E], counts: &[Vec<u32>]) -> Vec<Vec<&'a mut [E]>> {
+    let buckets = counts.first().map_or(0, Vec::len);
+    let mut places: Vec<Vec<&mut [E]>> = counts.iter().map(|_| Vec::with_capacity(buckets)).collect();
+    let lengths = (0..buckets).flat_map(|bucket| counts.iter().map(move |counts| counts[bucket] as usize));
+    for (number, place) in split(entries, lengths).into_iter().enumerate() {
+        places[number % counts.len()].push(place);
+    }
+    places
+}
+
+/// Parts of the given lengths, one after the other.
+pub(crate) fn split<T>(mut whole: &mut [T], lengths: impl Iterator<Item = usize>) -> Vec<&mut [T]> {
+    let cut = |length| {
+        let (part, rest) = std::mem::take(&mut whole).split_at_mut(length);
+        whole = rest;
+        part
+    };
+    lengths.map(cut).collect()
+}
+
+/// What sorting a bucket needs besides, kept from one to the next.
+struct Scratch<E> {
+    copy: Vec<E>,
+    ends: Vec<u32>,
+}
+
+impl<E> Default for Scratch<E> {
+    fn default() -> Self {
+        Self { copy: Vec::new(), ends: Vec::new() }
+    }
+}
+
+/// Up to here insertion is the fastest sort.
+const FEW: u32 = 24;
+
+impl<E: Copy> Scratch<E> {
+    /// By the number, equal ones in the order they came in.
+    fn sort(&mut self, bucket: &mut [E], number: impl Fn(&E) -> u64) {
+        if bucket.len() <= FEW as usize {
+            return insert(bucket, number);
+        }
+        let (least, most) = bucket.iter().map(&number).fold((u64::MAX, 0), |(a, b), n| (a.min(n), b.max(n)));
+        let shift = (u64::BITS - (most - least).leading_zeros()).saturating_sub(bucket.len().ilog2() + 1);
+        #[allow(clippy::cast_possible_truncation)] // about as many as events
+        let part = |entry: &E| ((number(entry) - least) >> shift) as usize;
+        self.ends.clear();
+        self.ends.resize(((most - least) >> shift) as usize + 1, 0);
+        for entry in &*bucket {
+            self.ends[part(entry)] += 1;
+        }
+        let most_of_one = self.ends.iter().copied().max().unwrap_or(0);
+        let mut start = 0;
+        for end in &mut self.ends {
+            start += std::mem::replace(end, start);
+        }
+        self.copy.clear();
+        self.copy.extend_from_slice(bucket);
+        for entry in &self.copy {
+            let place = &mut self.ends[part(entry)];
+            bucket[*place as usize] = *entry;
+            *place += 1;
+        }
+        if shift == 0 {
+            return;
+        }
+        if most_of_one <= FEW {
+            // None is far from its place.
+            return insert(bucket, number);
+        }
+        let mut start = 0;
+        for &end in &self.ends {
+            bucket[start..end as usize].sort_by_key(&number);
+            start = end as usize;
+        }
+    }
+}
+
+fn insert<E: Copy>(entries: &mut [E], number: impl Fn(&E) -> u64) {
+    for place in 1..entries.len() {
+        let entry = entries[place];
+        let own = number(&entry);
+        let mut hole = place;
+        while hole > 0 && number(&entries[hole - 1]) > own {
+            entries[hole] = entries[hole - 1];
+            hole -= 1;
+        }
+        entries[hole] = entry;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn sorts_as_the_standard_library_does(
+            numbers in prop::collection::vec(prop_oneof![0_u64..40, any::<u64>(), Just(u64::MAX), 1_u64 << 40..(1 << 40) + 9], 0..300),
+        ) {
+            let mut found: Vec<(u64, usize)> = numbers.into_iter().zip(0..).collect();
+            let mut expected = found.clone();
+            expected.sort_by_key(|entry| entry.0);
+            Scratch::default().sort(&mut found, |entry| entry.0);
+            prop_assert_eq!(found, expected);
+        }
+    }
 }

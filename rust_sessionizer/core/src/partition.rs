@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::memory::zeros;
+use crate::raw::zeros;
 
 /// A stretch of the rows, bucket after bucket.
 pub(crate) struct Part<T> {

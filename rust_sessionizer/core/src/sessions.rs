@@ -3,16 +3,19 @@
 use rayon::prelude::*;
 
 use crate::gather::gather;
-use crate::{Error, Result, buckets, order, stream};
+use crate::hashing::Seed;
+use crate::raw::zeros;
+use crate::sweep::Swept;
+use crate::timeline::{Carry, InOrder, Items, Narrow, Packing, Rows, Sorted, Timeline, Visitors, Wide};
+use crate::{Error, Result, buckets, order, sweep};
 
 /// Whether two rows hold the same item.
 pub type SameItem<'a> = &'a (dyn Fn(u32, u32) -> bool + Sync);
 
 /// An event log, a row an event.
-#[derive(Clone, Copy)]
-pub struct Events<'a> {
+pub struct Events<'a, V: ?Sized = [i64]> {
     /// Who the event belongs to: the visitor, or the session where the log is already sessionized.
-    pub keys: &'a [i64],
+    pub keys: &'a V,
     /// When, in milliseconds.
     pub times: &'a [i64],
     /// The longest pause inside a session, in milliseconds; `None`: one session a key.
@@ -22,6 +25,14 @@ pub struct Events<'a> {
     /// Where given, a listed row with the item of the listed row before it in its session is dropped.
     pub drop_repeats: Option<SameItem<'a>>,
 }
+
+impl<V: ?Sized> Clone for Events<'_, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V: ?Sized> Copy for Events<'_, V> {}
 
 /// Sessions as lists of row numbers, ordered by (time of the first listed row, that row).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,52 +45,206 @@ pub struct Sessions {
     pub heads: Vec<u32>,
 }
 
+/// Sessions as lists of items and times, in the order of [`Sessions`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lists {
+    /// The items, session after session.
+    pub items: Vec<i64>,
+    /// Their times.
+    pub times: Vec<i64>,
+    /// Where each session starts in the two, and at the end their length.
+    pub offsets: Vec<i64>,
+    /// The key of every session.
+    pub keys: Vec<i64>,
+}
+
 /// Cuts a log into sessions.
 ///
 /// # Errors
 /// [`Error::ColumnLength`] where the columns differ in length, [`Error::TooManyRows`] from 2^31 rows on.
-pub fn sessionize(events: &Events) -> Result<Sessions> {
-    let rows = events.keys.len();
+pub fn sessionize<V: Visitors + ?Sized>(events: &Events<V>) -> Result<Sessions> {
+    let span = check(events)?;
+    let rows = Rows { keep: events.keep, drop_repeats: events.drop_repeats };
+    match Path::of(events, &span) {
+        Path::Visitors => by_visitor(events, &span),
+        Path::Time(gap) => Ok(in_time(events, &span, rows, ListRows { gap, ordered: span.ordered })),
+    }
+}
+
+/// Cuts a log into sessions and lists their items and times. That is faster than to gather them by [`Sessions::rows`]. Where
+/// repeats are dropped, it is those of the items given here.
+///
+/// # Errors
+/// As [`sessionize`].
+pub fn list_sessions(events: &Events, items: &[i64]) -> Result<Lists> {
+    check_length("item", items.len(), events.keys.len())?;
+    let span = check(events)?;
+    let same = |a: u32, b: u32| items[a as usize] == items[b as usize];
+    let drop_repeats = events.drop_repeats.is_some();
+    match Path::of(events, &span) {
+        Path::Time(gap) if events.keep.is_none() => {
+            Ok(in_time(events, &span, Items { items, drop_repeats }, ListItems { gap }))
+        }
+        _ => {
+            let own = drop_repeats.then_some(&same as SameItem);
+            let Sessions { rows, offsets, heads } = sessionize(&Events { drop_repeats: own, ..*events })?;
+            let (items, times) = (gather(items, &rows), gather(events.times, &rows));
+            drop(rows);
+            Ok(Lists { items, times, offsets, keys: gather(events.keys, &heads) })
+        }
+    }
+}
+
+/// The number of every row's session, in the order of [`Sessions`] where all rows are listed: `keep` and `drop_repeats` change
+/// nothing.
+///
+/// # Errors
+/// As [`sessionize`].
+pub fn number_sessions<V: Visitors + ?Sized>(events: &Events<V>) -> Result<Vec<i32>> {
+    let events = Events { keep: None, drop_repeats: None, ..*events };
+    let span = check(&events)?;
+    let rows = Rows { keep: None, drop_repeats: None };
+    match Path::of(&events, &span) {
+        Path::Time(gap) if span.ordered => Ok(in_time(&events, &span, rows, NumberPlaces { gap })),
+        Path::Time(gap) => Ok(in_time(&events, &span, rows, NumberRows { gap })),
+        Path::Visitors => {
+            let found = by_visitor(&events, &span)?;
+            let sessions = (0_i32..).zip(found.offsets.windows(2));
+            let mut numbers: Vec<i32> = zeros(found.rows.len());
+            let rows = |ends: &[i64]| &found.rows[index(ends[0])..index(ends[1])];
+            sessions.for_each(|(number, ends)| rows(ends).iter().for_each(|&row| numbers[row as usize] = number));
+            Ok(numbers)
+        }
+    }
+}
+
+/// How a log is cut.
+enum Path {
+    /// In a sweep through time, which remembers the visitors of the last gap.
+    Time(u64),
+    /// Visitor by visitor: where the visitors of the last gap are too many.
+    Visitors,
+}
+
+/// Events within the gap from which on their visitors are no longer kept in mind cheaply.
+const DENSE: u64 = 1 << 18;
+
+impl Path {
+    fn of<V: Visitors + ?Sized>(events: &Events<V>, span: &Span) -> Self {
+        let Some(gap) = events.gap else { return Self::Visitors };
+        let rows = events.times.len() as u64;
+        let is_dense = if span.ordered {
+            // Of most of the log.
+            #[allow(clippy::cast_possible_truncation)] // a small constant
+            let starts = events.times.iter().step_by(DENSE as usize);
+            let near = |(a, b): (&i64, &i64)| b.wrapping_sub(*a).cast_unsigned() <= gap;
+            starts.clone().zip(starts.skip(1)).filter(|&ends| near(ends)).count() as u64 * 4 > rows / DENSE
+        } else {
+            u128::from(rows) * u128::from(gap) > u128::from(DENSE) * u128::from(span.range())
+        };
+        if is_dense && rows > DENSE { Self::Visitors } else { Self::Time(gap) }
+    }
+}
+
+/// What is done with the events in the order of time.
+trait Work<T: Timeline> {
+    type Answer;
+    fn run(self, timeline: T) -> Self::Answer;
+}
+
+/// Brings the events into the order of time, if they are not.
+fn in_time<V: Visitors + ?Sized, C: Carry, W, A>(events: &Events<V>, span: &Span, carry: C, work: W) -> A
+where
+    W: for<'t> Work<InOrder<'t, V, C>, Answer = A>,
+    W: for<'t> Work<Sorted<'t, V, C, Narrow<C::Value>>, Answer = A>,
+    W: for<'t> Work<Sorted<'t, V, C, Wide<C::Value>>, Answer = A>,
+{
+    let (visitors, times, seed) = (events.keys, events.times, Seed::draw());
+    if span.ordered {
+        return work.run(InOrder { visitors, times, carry, seed });
+    }
+    let packing = Packing::of(visitors, span);
+    if packing.key_bits + span.bits() <= u64::BITS && packing.key_bits < u64::BITS {
+        work.run(order::by_time::<V, C, Narrow<C::Value>>(visitors, times, carry, seed, span, packing))
+    } else {
+        work.run(order::by_time::<V, C, Wide<C::Value>>(visitors, times, carry, seed, span, packing))
+    }
+}
+
+struct ListRows {
+    gap: u64,
+    ordered: bool,
+}
+
+impl<T: Timeline<Value = u32>> Work<T> for ListRows {
+    type Answer = Sessions;
+    fn run(self, timeline: T) -> Sessions {
+        let Swept { values, offsets, heads, .. } = sweep::list(&timeline, self.gap, false);
+        let heads = if self.ordered {
+            heads
+        } else {
+            heads.into_par_iter().map(|head| timeline.value(head as usize)).collect()
+        };
+        Sessions { rows: values, offsets, heads }
+    }
+}
+
+struct ListItems {
+    gap: u64,
+}
+
+impl<T: Timeline<Value = i64>> Work<T> for ListItems {
+    type Answer = Lists;
+    fn run(self, timeline: T) -> Lists {
+        let Swept { values, times, offsets, heads } = sweep::list(&timeline, self.gap, true);
+        let mut keys = zeros(heads.len());
+        let each = |(key, &head): (&mut i64, &u32)| *key = timeline.key(head as usize);
+        keys.par_iter_mut().zip(&heads).with_min_len(1 << 14).for_each(each);
+        Lists { items: values, times, offsets, keys }
+    }
+}
+
+struct NumberPlaces {
+    gap: u64,
+}
+
+impl<T: Timeline> Work<T> for NumberPlaces {
+    type Answer = Vec<i32>;
+    fn run(self, timeline: T) -> Vec<i32> {
+        sweep::number_events(&timeline, self.gap)
+    }
+}
+
+struct NumberRows {
+    gap: u64,
+}
+
+impl<T: Timeline<Value = u32>> Work<T> for NumberRows {
+    type Answer = Vec<i32>;
+    fn run(self, timeline: T) -> Vec<i32> {
+        let numbers = sweep::number_events(&timeline, self.gap);
+        crate::raw::scatter(&numbers, |place| timeline.value(place))
+    }
+}
+
+fn by_visitor<V: Visitors + ?Sized>(events: &Events<V>, span: &Span) -> Result<Sessions> {
+    let keys = events.keys.numbers()?;
+    let Events { times, gap, keep, drop_repeats, .. } = *events;
+    Ok(buckets::sessionize(&Events { keys: &*keys, times, gap, keep, drop_repeats }, span))
+}
+
+/// One bit of 32 is used as a mark.
+const MOST_ROWS: usize = (1 << 31) - 1;
+
+fn check<V: Visitors + ?Sized>(events: &Events<V>) -> Result<Span> {
+    let rows = events.keys.rows();
     check_length("timestamp", events.times.len(), rows)?;
     check_length("keep", events.keep.map_or(rows, <[bool]>::len), rows)?;
     if rows > MOST_ROWS {
         return Err(Error::TooManyRows { rows, limit: MOST_ROWS });
     }
-    let span = Span::of(events.times);
-    if span.ordered {
-        return Ok(sessionize_ordered(events, &span));
-    }
-    let Some(order) = order::by_time(events.times, &span) else {
-        return Ok(buckets::sessionize(events, &span));
-    };
-    let keys = gather(events.keys, &order);
-    let times = gather(events.times, &order);
-    let keep = events.keep.map(|keep| gather(keep, &order));
-    let row_of = |place: u32| order[place as usize];
-    let same = events.drop_repeats.map(|same| move |a, b| same(row_of(a), row_of(b)));
-    let ordered = Events {
-        keys: &keys,
-        times: &times,
-        gap: events.gap,
-        keep: keep.as_deref(),
-        drop_repeats: same.as_ref().map(|same| same as SameItem),
-    };
-    let mut sessions = sessionize_ordered(&ordered, &Span { ordered: true, ..span });
-    for places in [&mut sessions.rows, &mut sessions.heads] {
-        places.par_iter_mut().with_min_len(16_384).for_each(|place| *place = row_of(*place));
-    }
-    Ok(sessions)
+    Ok(Span::of(events.times))
 }
-
-fn sessionize_ordered(events: &Events, span: &Span) -> Sessions {
-    match events.gap {
-        Some(gap) if stream::is_worth_it(events.times, gap) => stream::sessionize(events, gap),
-        _ => buckets::sessionize(events, span),
-    }
-}
-
-/// One bit of 32 is used as a mark.
-const MOST_ROWS: usize = (1 << 31) - 1;
 
 fn check_length(column: &str, found: usize, expected: usize) -> Result<()> {
     if found == expected {
@@ -115,10 +280,25 @@ impl Span {
             ordered: a.ordered && b.ordered && a.last <= b.first,
         })
     }
+
+    /// Later minus earlier always fits in 64 bits without a sign.
+    pub(crate) fn range(&self) -> u64 {
+        self.last.wrapping_sub(self.first).cast_unsigned()
+    }
+
+    fn bits(&self) -> u32 {
+        u64::BITS - self.range().leading_zeros()
+    }
 }
 
 /// Rows were counted before: they fit in 31 bits.
 #[allow(clippy::cast_possible_truncation)]
 pub(crate) fn row_number(row: usize) -> u32 {
     row as u32
+}
+
+/// Offsets are positions in a slice.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn index(offset: i64) -> usize {
+    offset as usize
 }

@@ -1,7 +1,9 @@
 //! The fast paths against a slow, obvious one.
 
 use proptest::prelude::*;
-use sessionizer_core::{Error, Events, Sessions, sessionize, with_threads};
+use sessionizer_core::{
+    ByteColumn, Error, Events, Named, Sessions, list_sessions, number_sessions, sessionize, with_threads,
+};
 
 #[derive(Clone, Debug)]
 struct Log {
@@ -24,6 +26,37 @@ impl Log {
             drop_repeats: if self.drop_repeats { Some(&same) } else { None },
         };
         with_threads(Some(threads), || sessionize(&events)).and_then(|result| result)
+    }
+
+    /// The same by every other way to ask: visitors as texts, items carried along, and a number for every row.
+    fn agrees_with(&self, expected: &Sessions, threads: usize) -> Result<(), TestCaseError> {
+        let same = |a: u32, b: u32| self.items[a as usize] == self.items[b as usize];
+        let names =
+            Texts(self.keys.iter().map(|key| format!("{:1$}", key, 1 + key.unsigned_abs() as usize % 30)).collect());
+        let items: Vec<i64> = self.items.iter().map(|&item| i64::from(item)).collect();
+        let whole = Self { keep: None, drop_repeats: false, ..self.clone() }.slow();
+        let (keep, drop_repeats) = (self.keep.as_deref(), self.drop_repeats.then_some(&same as _));
+        let (times, gap) = (&*self.times, self.gap);
+        let answers = with_threads(Some(threads), || -> Result<_, Error> {
+            let log = Events { keys: &*self.keys, times, gap, keep, drop_repeats };
+            let named = Events { keys: &Named(&names), times, gap, keep, drop_repeats };
+            Ok((sessionize(&named)?, list_sessions(&log, &items)?, number_sessions(&log)?, number_sessions(&named)?))
+        });
+        let (named, lists, numbers, of_named) = answers.and_then(|answers| answers)?;
+        prop_assert_eq!(&named, expected);
+        let of = |column: &[i64], rows: &[u32]| rows.iter().map(|&row| column[row as usize]).collect::<Vec<_>>();
+        prop_assert_eq!(lists.items, of(&items, &expected.rows));
+        prop_assert_eq!(lists.times, of(&self.times, &expected.rows));
+        prop_assert_eq!(lists.keys, of(&self.keys, &expected.heads));
+        prop_assert_eq!(&lists.offsets, &expected.offsets);
+        let mut slow = vec![-1; self.keys.len()];
+        for (number, ends) in (0..).zip(whole.offsets.windows(2)) {
+            let rows = usize::try_from(ends[0]).unwrap_or(0)..usize::try_from(ends[1]).unwrap_or(0);
+            whole.rows[rows].iter().for_each(|&row| slow[row as usize] = number);
+        }
+        prop_assert_eq!(&numbers, &slow);
+        prop_assert_eq!(&of_named, &slow);
+        Ok(())
     }
 
     fn slow(&self) -> Sessions {
@@ -60,6 +93,23 @@ impl Log {
     }
 }
 
+struct Texts(Vec<String>);
+
+impl ByteColumn for Texts {
+    fn rows(&self) -> usize {
+        self.0.len()
+    }
+    fn value(&self, row: usize) -> &[u8] {
+        self.0[row].as_bytes()
+    }
+}
+
+/// `PROPTEST_CASES` asks for more.
+fn config() -> ProptestConfig {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    if asked { ProptestConfig::default() } else { ProptestConfig::with_cases(500) }
+}
+
 fn logs() -> impl Strategy<Value = Log> {
     let key = prop_oneof![0_i64..4, any::<i64>(), Just(i64::MIN), Just(i64::MAX)];
     let time = prop_oneof![4 => 0_i64..40, 1 => any::<i64>(), 1 => Just(i64::MIN), 1 => Just(i64::MAX)];
@@ -70,7 +120,7 @@ fn logs() -> impl Strategy<Value = Log> {
         (0_u64..12).prop_map(Some),
         Just(Some(u64::MAX)),
         Just(Some(1 << 63)),
-        Just(Some(3_155_760_000_000)),
+        Just(Some(3_155_760_000_000)), // 100 years
     ];
     (prop_oneof![near, far], gap, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
         |(mut events, gap, ordered, keeps, drop_repeats)| {
@@ -90,11 +140,15 @@ fn logs() -> impl Strategy<Value = Log> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(config())]
     #[test]
     fn short_logs_agree_with_the_slow_one(log in logs()) {
-        prop_assert_eq!(log.fast(1), Ok(log.slow()));
-        prop_assert_eq!(log.fast(3), Ok(log.slow()));
+        let slow = log.slow();
+        for threads in [1, 3] {
+            let fast = log.fast(threads);
+            prop_assert_eq!(fast.as_ref(), Ok(&slow));
+        }
+        log.agrees_with(&slow, 2)?;
     }
 }
 
@@ -110,7 +164,7 @@ fn noise(seed: u64) -> impl FnMut(u64) -> i64 {
 /// Long enough for several threads, several buckets and a table of visitors that is built anew.
 fn long_log(ordered: bool, pace: u64, gap: Option<u64>, drops: bool) -> Log {
     let mut next = noise(7);
-    let rows = 200_000;
+    let rows = 150_000;
     let mut time = -1_000_000;
     let mut log = Log { keys: vec![], times: vec![], items: vec![], keep: None, gap, drop_repeats: drops };
     let mut keep = Vec::new();
@@ -132,11 +186,35 @@ fn long_logs_agree_with_the_slow_one_for_any_number_of_threads() {
             for drops in [false, true] {
                 let log = long_log(ordered, pace, gap, drops);
                 let slow = log.slow();
-                for threads in [1, 2, 5] {
+                for threads in [1, 3] {
                     assert!(log.fast(threads).as_ref() == Ok(&slow), "{ordered} {pace} {gap:?} {drops} {threads}");
                 }
+                assert!(log.agrees_with(&slow, 2).is_ok(), "{ordered} {pace} {gap:?} {drops}");
             }
         }
+    }
+}
+
+/// Some visitors never pause, so that their sessions reach from the first stretch into the last; of some no early event is kept.
+#[test]
+fn sessions_without_an_end_cross_all_stretches() {
+    for drops in [false, true] {
+        let mut log = long_log(true, 40, Some(900), drops);
+        for (row, key) in log.keys.iter_mut().enumerate() {
+            match row % 20 {
+                0 => *key = 5,
+                7 => *key = -6,
+                _ => {}
+            }
+        }
+        for (row, keep) in log.keep.iter_mut().flatten().enumerate() {
+            *keep &= row % 20 != 7 || row > 110_000;
+        }
+        let slow = log.slow();
+        for threads in [1, 3] {
+            assert!(log.fast(threads).as_ref() == Ok(&slow), "{drops} {threads}");
+        }
+        assert!(log.agrees_with(&slow, 2).is_ok(), "{drops}");
     }
 }
 

@@ -77,14 +77,6 @@ impl Column {
         })
     }
 
-    /// Numbers that are equal where the values are.
-    pub(crate) fn keys(&self) -> Result<ScalarBuffer<i64>> {
-        match self {
-            Self::Integers(values) => Ok(values.clone()),
-            Self::Texts(texts) => factorize_bytes(texts).map(|found| mapped(&found.codes, i64::from)),
-        }
-    }
-
     pub(crate) fn same(&self, a: u32, b: u32) -> bool {
         match self {
             Self::Integers(values) => values[a as usize] == values[b as usize],

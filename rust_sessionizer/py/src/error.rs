@@ -23,13 +23,19 @@ create_exception!(rust_sessionizer, FileError, SessionizerError);
 create_exception!(rust_sessionizer, DiskSpaceError, SessionizerError);
 create_exception!(rust_sessionizer, StateError, SessionizerError);
 
+/// Errors that are not about a column have these too, as None.
+pub(crate) fn describe_exceptions(py: Python) -> PyResult<()> {
+    let base = py.get_type::<SessionizerError>();
+    ["column", "row", "value"].iter().try_for_each(|name| base.setattr(*name, py.None()))
+}
+
 /// The exception for an error of the core.
 pub(crate) fn raised(error: &Error) -> PyErr {
     raised_with(error, error.to_string())
 }
 
 fn raised_with(error: &Error, text: String) -> PyErr {
-    match error {
+    let raised = match error {
         Error::NullValue { .. } => NullValueError::new_err(text),
         Error::TimeRange { .. } => TimeRangeError::new_err(text),
         Error::MissingColumn { .. }
@@ -42,7 +48,33 @@ fn raised_with(error: &Error, text: String) -> PyErr {
         Error::TooManyRows { .. } | Error::TooManyDistinct { .. } => SizeError::new_err(text),
         Error::Gap { .. } => GapError::new_err(text),
         Error::Setting { .. } => SettingError::new_err(text),
+    };
+    match located(&raised, error) {
+        Ok(()) => raised,
+        Err(other) => other,
     }
+}
+
+/// Tells the exception where the error is.
+fn located(raised: &PyErr, error: &Error) -> PyResult<()> {
+    let (column, row, value) = match error {
+        Error::NullValue { column, row } => (Some(column), Some(*row), None),
+        Error::TimeRange { column, row, value, .. } => (Some(column), Some(*row), Some(value.clone())),
+        Error::ShortSession { row, length } => (None, Some(*row), Some(length.to_string())),
+        Error::MissingColumn { column, .. }
+        | Error::DuplicateColumn { column }
+        | Error::ColumnType { column, .. }
+        | Error::ColumnLength { column, .. }
+        | Error::Conversion { column, .. } => (Some(column), None, None),
+        Error::Setting { value, .. } | Error::Gap { gap: value, .. } => (None, None, Some(value.clone())),
+        Error::Unreadable { .. } | Error::TooManyRows { .. } | Error::TooManyDistinct { .. } => (None, None, None),
+    };
+    Python::attach(|py| {
+        let object = raised.value(py);
+        object.setattr("column", column)?;
+        object.setattr("row", row)?;
+        object.setattr("value", value)
+    })
 }
 
 /// The exception for an error with files.

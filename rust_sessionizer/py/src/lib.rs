@@ -32,7 +32,7 @@ mod _native {
     #[pymodule_export]
     use crate::files::{Summary, join_shards, sessionize_files};
     #[pymodule_export]
-    use crate::lists::{drop_repeats, filter_support};
+    use crate::lists::{drop_repeats, filter_support, split};
     #[pymodule_export]
     use crate::live::Sessionizer;
     #[pymodule_export]
@@ -44,7 +44,12 @@ mod _native {
     #[pymodule_export]
     use crate::schedule::{TrainingSchedule, training_schedule};
     #[pymodule_export]
-    use crate::sessionize::sessionize;
+    use crate::sessionize::{number_sessions, sessionize};
     #[pymodule_export]
     use crate::training::Trainer;
+
+    #[pymodule_init]
+    fn init(module: &pyo3::Bound<pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        crate::error::describe_exceptions(module.py())
+    }
 }

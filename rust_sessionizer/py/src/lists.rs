@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use rayon::prelude::*;
 use sessionizer_core::{Error, Filtered, Result, Support};
 
-use crate::column::{Column, take_rows, wrong_type};
+use crate::column::{Column, take_rows, times as moments, wrong_type};
 use crate::error::{detached, raised};
 use crate::input::Source;
 use crate::output::{batch, table as give};
@@ -20,9 +20,25 @@ use crate::output::{batch, table as give};
 pub(crate) fn drop_repeats(table: &Bound<PyAny>, items: &str) -> PyResult<Py<PyAny>> {
     let source = Source::read(table)?;
     let left = detached(table.py(), None, || {
-        filtered(&source, items, |offsets, codes, _| sessionizer_core::drop_repeats(offsets, codes))
+        let lists = Lists::of(&source, items, "a list of integers or strings")?;
+        let column = lists.read(|values| Column::new(items, values))?;
+        let left = sessionizer_core::drop_repeats_by(&lists.offsets, lists.values.len(), |a, b| column.same(a, b))?;
+        lists.filtered(&source, left)
     })?;
     give(table.py(), left, source.polars)
+}
+
+#[pyfunction]
+#[pyo3(name = "split_sessions", signature = (table, cuts, *, times="times"))]
+pub(crate) fn split(table: &Bound<PyAny>, cuts: Vec<i64>, times: &str) -> PyResult<Vec<Py<PyAny>>> {
+    let source = Source::read(table)?;
+    let parts = detached(table.py(), None, || {
+        let lists = Lists::of(&source, times, "a list of timestamps")?;
+        let moments = lists.read(|values| moments(times, values))?;
+        let parts = sessionizer_core::split_sessions(&lists.offsets, &moments, &cuts)?;
+        parts.into_iter().map(|part| lists.filtered(&source, part)).collect::<Result<Vec<_>>>()
+    })?;
+    parts.into_iter().map(|part| give(table.py(), part, source.polars)).collect()
 }
 
 #[pyfunction]
@@ -44,9 +60,12 @@ pub(crate) fn filter_support(
     let (min_support, min_length) = (count("min_support", min_support)?, count("min_length", min_length)?);
     let source = Source::read(table)?;
     let left = detached(table.py(), None, || {
-        filtered(&source, items, |offsets, codes, distinct| {
-            sessionizer_core::filter_support(offsets, codes, distinct, min_support, min_length, support)
-        })
+        let lists = Lists::of(&source, items, "a list of integers or strings")?;
+        let codes = lists.read(|values| Column::new(items, values)?.factorize())?;
+        let distinct = codes.first_rows.len();
+        let left =
+            sessionizer_core::filter_support(&lists.offsets, &codes.codes, distinct, min_support, min_length, support)?;
+        lists.filtered(&source, left)
     })?;
     give(table.py(), left, source.polars)
 }
@@ -58,6 +77,42 @@ struct Lists {
 }
 
 impl Lists {
+    /// A list column of a table, which has no nulls.
+    fn of(source: &Source, name: &str, expected: &'static str) -> Result<Self> {
+        let column = source.column(name)?;
+        let Some(lists) = Self::new(&column) else { return Err(wrong_type(name, column.data_type(), expected)) };
+        let null = (column.null_count() > 0).then(|| (0..column.len()).find(|&row| column.is_null(row)));
+        match null.flatten() {
+            Some(row) => Err(Error::NullValue { column: name.to_owned(), row }),
+            None => Ok(lists),
+        }
+    }
+
+    /// What is read from the values; the row of an error is the session's.
+    fn read<T>(&self, read: impl FnOnce(&ArrayRef) -> Result<T>) -> Result<T> {
+        read(&self.values).map_err(|error| in_session(error, &self.offsets))
+    }
+
+    /// What is left of a table: clicks of every list column of the same lengths, and sessions of the others.
+    fn filtered(&self, source: &Source, left: Filtered) -> Result<RecordBatch> {
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(left.offsets));
+        let columns: Result<Vec<(String, ArrayRef)>> = source
+            .fields()
+            .par_iter()
+            .map(|field| {
+                let array = source.column(field.name())?;
+                let in_step =
+                    Self::new(&array).filter(|other| array.null_count() == 0 && other.offsets == self.offsets);
+                let array = match in_step {
+                    None => take_rows(field.name(), &array, &left.sessions)?,
+                    Some(other) => listed(&take_rows(field.name(), &other.values, &left.clicks)?, &array, &offsets)?,
+                };
+                Ok((field.name().clone(), array))
+            })
+            .collect();
+        batch(columns?)
+    }
+
     fn new(array: &ArrayRef) -> Option<Self> {
         match array.data_type() {
             DataType::List(_) => Some(Self::from_list(array.as_list::<i32>())),
@@ -72,38 +127,6 @@ impl Lists {
         let offset = |end: &O| (*end - ends[0]).to_i64().unwrap_or(0); // 32 or 64 bits: fits
         Self { offsets: ends.iter().map(offset).collect(), values: lists.values().slice(first, last - first) }
     }
-}
-
-/// The table with a filter of the core applied to the items and to every list column of the same lengths.
-fn filtered(
-    source: &Source,
-    items: &str,
-    filter: impl FnOnce(&[i64], &[i32], usize) -> Result<Filtered>,
-) -> Result<RecordBatch> {
-    let column = source.column(items)?;
-    let Some(lists) = Lists::new(&column) else {
-        return Err(wrong_type(items, column.data_type(), "a list of integers or strings"));
-    };
-    if let Some(row) = (0..column.len()).find(|&row| column.is_null(row)) {
-        return Err(Error::NullValue { column: items.to_owned(), row });
-    }
-    let codes = Column::new(items, &lists.values).map_err(|error| in_session(error, &lists.offsets))?.factorize()?;
-    let left = filter(&lists.offsets, &codes.codes, codes.first_rows.len())?;
-    let offsets = OffsetBuffer::new(ScalarBuffer::from(left.offsets));
-    let columns: Result<Vec<(String, ArrayRef)>> = source
-        .fields()
-        .par_iter()
-        .map(|field| {
-            let array = source.column(field.name())?;
-            let in_step = Lists::new(&array).filter(|other| array.null_count() == 0 && other.offsets == lists.offsets);
-            let array = match in_step {
-                None => take_rows(field.name(), &array, &left.sessions)?,
-                Some(other) => listed(&take_rows(field.name(), &other.values, &left.clicks)?, &array, &offsets)?,
-            };
-            Ok((field.name().clone(), array))
-        })
-        .collect();
-    batch(columns?)
 }
 
 /// Lists of the kind that `like` has.

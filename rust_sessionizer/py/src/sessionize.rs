@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use arrow_array::types::TimestampMillisecondType;
-use arrow_array::{ArrayRef, Int64Array, LargeListArray, PrimitiveArray, RecordBatch};
+use arrow_array::{Array as _, ArrayRef, Int32Array, Int64Array, LargeListArray, PrimitiveArray, RecordBatch};
 use arrow_buffer::{OffsetBuffer, ScalarBuffer};
-use arrow_schema::Field;
+use arrow_schema::{DataType, Field};
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 use rayon::prelude::*;
-use sessionizer_core::{Error, Events, Result, gap_from_millis, gather, parse_gap};
+use sessionizer_core::{Error, Events, Lists, Named, Result, SameItem, Visitors, gap_from_millis, gather, parse_gap};
 
 use crate::column::{Column, flags, take_rows, times};
 use crate::error::{detached, raised};
 use crate::input::Source;
-use crate::output::{batch, table as give};
+use crate::output::{array, batch, table as give};
 
 #[allow(clippy::too_many_arguments)] // they are Python's keywords
 #[pyfunction]
@@ -46,6 +46,35 @@ pub(crate) fn sessionize(
 /// The gap in milliseconds; half an hour where none is given.
 pub(crate) fn gap_or_default(gap: Option<&Bound<PyAny>>) -> PyResult<u64> {
     gap.map_or_else(|| parse_gap("30m").map_err(|error| raised(&error)), millis)
+}
+
+#[pyfunction]
+#[pyo3(
+    signature = (table, gap=None, *, visitor="visitor_id", timestamp="timestamp", threads=None),
+    text_signature = "(table, gap='30m', *, visitor='visitor_id', timestamp='timestamp', threads=None)"
+)]
+pub(crate) fn number_sessions(
+    table: &Bound<PyAny>,
+    gap: Option<&Bound<PyAny>>,
+    visitor: &str,
+    timestamp: &str,
+    threads: Option<i64>,
+) -> PyResult<Py<PyAny>> {
+    let gap = gap_or_default(gap)?;
+    let source = Source::read(table)?;
+    let numbers = detached(table.py(), threads, || {
+        let visitors = Column::new(visitor, &source.column(visitor)?)?;
+        let moments = times(timestamp, &source.column(timestamp)?)?;
+        match &visitors {
+            Column::Integers(keys) => sessionizer_core::number_sessions(&whole(&**keys, &moments, gap)),
+            Column::Texts(texts) => sessionizer_core::number_sessions(&whole(&Named(texts), &moments, gap)),
+        }
+    })?;
+    array(table.py(), Arc::new(Int32Array::from(numbers)), source.polars)
+}
+
+fn whole<'a, V: Visitors + ?Sized>(keys: &'a V, times: &'a [i64], gap: u64) -> Events<'a, V> {
+    Events { keys, times, gap: Some(gap), keep: None, drop_repeats: None }
 }
 
 /// A gap given as text, `datetime.timedelta` or milliseconds.
@@ -105,23 +134,33 @@ impl Request<'_> {
         let moments = times(self.timestamp, &self.source.column(self.timestamp)?)?;
         let extra: Vec<ArrayRef> = self.extra.iter().map(|name| self.source.column(name)).collect::<Result<_>>()?;
         let keep = self.keep.map(|name| flags(name, &self.source.column(name)?)).transpose()?;
-        let keys = Column::new(owners[0], &owner_arrays[0])?.keys()?;
+        let keys = Column::new(owners[0], &owner_arrays[0])?;
         let item_column = Column::new(self.item, &items)?;
         let same = |a, b| item_column.same(a, b);
-        let found = sessionizer_core::sessionize(&Events {
-            keys: &keys,
-            times: &moments,
-            gap: self.session.is_none().then_some(self.gap),
-            keep: keep.as_deref(),
-            drop_repeats: if self.drop_repeats { Some(&same) } else { None },
-        })?;
+        let drop_repeats = if self.drop_repeats { Some(&same as SameItem) } else { None };
+        let gap = self.session.is_none().then_some(self.gap);
+        let times = &*moments;
+        if let (Column::Integers(keys), Column::Integers(values)) = (&keys, &item_column)
+            && owners.len() == 1
+            && extra.is_empty()
+            && [&owner_arrays[0], &items].iter().all(|array| *array.data_type() == DataType::Int64)
+        {
+            let log = Events { keys: &**keys, times, gap, keep: keep.as_deref(), drop_repeats };
+            return self.listed(owners[0], sessionizer_core::list_sessions(&log, values)?);
+        }
+        let keep = keep.as_deref();
+        let found = match &keys {
+            Column::Integers(keys) => {
+                sessionizer_core::sessionize(&Events { keys: &**keys, times, gap, keep, drop_repeats })
+            }
+            Column::Texts(texts) => {
+                sessionizer_core::sessionize(&Events { keys: &Named(texts), times, gap, keep, drop_repeats })
+            }
+        }?;
         let firsts = found.heads;
         let offsets = OffsetBuffer::new(ScalarBuffer::from(found.offsets));
         let listed = |values| list(&offsets, values);
-
-        #[allow(clippy::cast_possible_wrap)] // fewer than 2^31
-        let numbers: Vec<i64> = firsts.par_iter().enumerate().map(|(number, _)| number as i64).collect();
-        let mut columns = vec![("session_id".to_owned(), Arc::new(Int64Array::from(numbers)) as ArrayRef)];
+        let mut columns = vec![session_ids(firsts.len())];
         // The visitor stands before the source's own session.
         for (name, array) in owners.iter().zip(&owner_arrays).rev() {
             columns.push(((*name).to_owned(), take_rows(name, array, &firsts)?));
@@ -138,6 +177,28 @@ impl Request<'_> {
         columns.extend(extra?);
         batch(columns)
     }
+
+    /// A table of what the core listed by itself.
+    fn listed(&self, owner: &str, found: Lists) -> Result<RecordBatch> {
+        let Lists { items, times, offsets, keys } = found;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // fewer than 2^31
+        let heads = |ends: &[i64]| ends[..keys.len()].iter().map(|&end| end as u32).collect::<Vec<_>>();
+        let starts = gather(&times, &heads(&offsets));
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+        let items: ArrayRef = Arc::new(Int64Array::from(items));
+        batch(vec![
+            session_ids(keys.len()),
+            (owner.to_owned(), Arc::new(Int64Array::from(keys))),
+            ("start".to_owned(), in_utc(starts)),
+            ("items".to_owned(), list(&offsets, items)),
+            ("times".to_owned(), list(&offsets, in_utc(times))),
+        ])
+    }
+}
+
+fn session_ids(sessions: usize) -> (String, ArrayRef) {
+    let numbers = sessionizer_core::numbered(sessions);
+    ("session_id".to_owned(), Arc::new(Int64Array::from(numbers)))
 }
 
 pub(crate) fn in_utc(millis: Vec<i64>) -> ArrayRef {

@@ -20,8 +20,10 @@ from rust_sessionizer._native import (
     encode,
     filter_support,
     join_shards,
+    number_sessions,
     sessionize,
     sessionize_files,
+    split_sessions,
     training_schedule,
 )
 
@@ -45,7 +47,9 @@ __all__ = [
     "encode",
     "filter_support",
     "join_shards",
+    "number_sessions",
     "sessionize",
     "sessionize_files",
+    "split_sessions",
     "training_schedule",
 ]

@@ -34,8 +34,10 @@ __all__ = [
     "encode",
     "filter_support",
     "join_shards",
+    "number_sessions",
     "sessionize",
     "sessionize_files",
+    "split_sessions",
     "training_schedule",
 ]
 
@@ -49,7 +51,18 @@ _Arrow = _StreamExporter | _ArrayExporter
 _Path = str | PathLike[str]
 
 class SessionizerError(ValueError):
-    """The input cannot be used; the base of all errors of this package."""
+    """The input cannot be used; the base of all errors of this package.
+
+    Attributes
+    ----------
+    column, row, value
+        What the message names, where it does: the column, the row (from 0; of a table with a row a session, the session), and
+        the value as text.
+    """
+
+    column: str | None
+    row: int | None
+    value: str | None
 
 class NullValueError(SessionizerError):
     """A value is missing where one is needed; the message names the column and the row."""
@@ -215,6 +228,60 @@ def sessionize(
         For 2^31 rows or more.
     TypeError
         For a table without the Arrow PyCapsule interface.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> log = pl.DataFrame({"visitor_id": ["ann", "bob", "ann"], "item_id": [7, 7, 9], "timestamp": [0, 60_000, 1_800_000]})
+    >>> sessionize(log, gap="30m").select("visitor_id", "items").rows()
+    [('ann', [7, 9]), ('bob', [7])]
+    >>> sessionize(log, gap="30m").columns
+    ['session_id', 'visitor_id', 'start', 'items', 'times']
+    >>> sessionize(log, gap="half an hour")
+    Traceback (most recent call last):
+    rust_sessionizer.GapError: the gap 'half an hour' has a part without a number; write it like '30m', '1h30m' or '7d' (units ms, s, m, h, d, w)
+    """
+
+@overload
+def number_sessions(  # type: ignore[overload-overlap]
+    table: pl.DataFrame,
+    gap: str | timedelta | int | None = "30m",
+    *,
+    visitor: str = "visitor_id",
+    timestamp: str = "timestamp",
+    threads: int | None = None,
+) -> pl.Series: ...
+@overload
+def number_sessions(
+    table: _Arrow,
+    gap: str | timedelta | int | None = "30m",
+    *,
+    visitor: str = "visitor_id",
+    timestamp: str = "timestamp",
+    threads: int | None = None,
+) -> Array:
+    """The number of every event's session: the cheapest form of sessions, a column beside the log's own.
+
+    Parameters
+    ----------
+    table, gap, visitor, timestamp, threads
+        As those of `sessionize`.
+
+    Returns
+    -------
+    An int32 for every row of the log, in the log's order: the `session_id` that `sessionize` gives where it lists all events.
+
+    Raises
+    ------
+    SessionizerError, TypeError
+        As `sessionize`.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> log = pl.DataFrame({"visitor_id": [7, 9, 7, 7], "timestamp": [0, 5, 1_000, 3_000_000]})
+    >>> number_sessions(log, gap="30m").to_list()
+    [0, 1, 0, 2]
     """
 
 @final
@@ -494,6 +561,13 @@ def encode(values: _Arrow, threads: int | None = None) -> tuple[Array, Array]:
         For values of another type.
     SizeError
         For 2^31 distinct values or more.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> codes, uniques = encode(pl.Series(["tea", "milk", "tea"]))
+    >>> codes.to_list(), uniques.to_list()
+    ([1, 0, 1], ['milk', 'tea'])
     """
 
 @overload
@@ -515,6 +589,12 @@ def drop_repeats(table: _Arrow, items: str = "items") -> Table:
         For a null list, or a null in a list; the row is the session's.
     ColumnError
         For a column that is missing or of the wrong type.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> drop_repeats(pl.DataFrame({"items": [[1, 1, 2], [3]], "times": [[0, 5, 9], [4]]})).rows()
+    [([1, 2], [0, 9]), ([3], [4])]
     """
 
 @overload
@@ -559,6 +639,53 @@ def filter_support(
         For a column that is missing or of the wrong type.
     SettingError
         For a negative number, or another `support_is`.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> sessions = pl.DataFrame({"items": [[1, 2], [1, 1, 3], [4, 2]]})
+    >>> filter_support(sessions, min_support=2, min_length=2)["items"].to_list()
+    [[1, 2], [1, 1]]
+    """
+
+@overload
+def split_sessions(table: pl.DataFrame, cuts: Sequence[int], *, times: str = "times") -> list[pl.DataFrame]: ...  # type: ignore[overload-overlap]
+@overload
+def split_sessions(table: _Arrow, cuts: Sequence[int], *, times: str = "times") -> list[Table]:
+    """Cut a table with a row a session apart in time.
+
+    A session belongs to the part in which it starts; what it does after the end of that part is dropped, so that no part
+    knows of what comes later.
+
+    Parameters
+    ----------
+    table
+        A row a session. List columns of the same lengths as `times`, row by row, are cut in step.
+    cuts
+        Milliseconds since 1970-01-01 UTC, ascending.
+    times
+        A list column of what `sessionize` takes for times, ascending within a session.
+
+    Returns
+    -------
+    Of C cuts C + 1 tables: sessions that start before the first cut, from there to the second, and so on; those that start at
+    a cut lie behind it. Sessions without any time are in none.
+
+    Raises
+    ------
+    NullValueError
+        For a null list, or a null in a list; the row is the session's.
+    ColumnError
+        For a column that is missing or of the wrong type.
+    SettingError
+        For cuts that do not ascend.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> sessions = pl.DataFrame({"items": [[1, 2], [3], [4]], "times": [[0, 50], [40], [60]]})
+    >>> [part["items"].to_list() for part in split_sessions(sessions, [50])]
+    [[[1], [3]], [[4]]]
     """
 
 def training_schedule(lengths: _Arrow, lanes: int) -> TrainingSchedule:
@@ -586,4 +713,11 @@ def training_schedule(lengths: _Arrow, lanes: int) -> TrainingSchedule:
     ----------
     Hidasi, Karatzoglou, Baltrunas, Tikk: Session-based recommendations with recurrent neural networks, ICLR 2016,
     section 3.1.1.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> schedule = training_schedule(pl.Series([2, 4, 2]), lanes=2)
+    >>> schedule.inputs.to_polars().to_list(), schedule.steps.to_polars().to_list()
+    ([0, 2, 6, 3, 4], [0, 2, 4, 5])
     """

@@ -1,0 +1,113 @@
+//! What needs `unsafe`, all of it, each block with its proof: huge pages for long columns, and eight comparisons at once.
+
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use rayon::prelude::*;
+
+/// From here on a column is worth huge pages.
+const LONG: usize = 1 << 23;
+
+/// Zeros, on huge pages where the system has them and the column is long: a page is entered once for 2 MiB instead of
+/// 512 times, and places far apart are found faster.
+pub(crate) fn zeros<T: Copy + Default>(length: usize) -> Vec<T> {
+    let mut column = vec![T::default(); length];
+    advise_huge_pages(&mut column);
+    column
+}
+
+/// Every value at the place that is told for it. Each place must be told once, or which value it gets is left to chance.
+pub(crate) fn scatter(values: &[i32], place_of: impl Fn(usize) -> u32 + Sync) -> Vec<i32> {
+    let mut scattered: Vec<AtomicI32> = Vec::new();
+    scattered.resize_with(values.len(), AtomicI32::default);
+    advise_huge_pages(&mut scattered);
+    values.par_iter().enumerate().with_min_len(1 << 14).for_each(|(number, &value)| {
+        scattered[place_of(number) as usize].store(value, Ordering::Relaxed);
+    });
+    scattered.into_iter().map(AtomicI32::into_inner).collect()
+}
+
+/// Entries that are compared at once.
+pub(crate) const WAYS: usize = 8;
+
+/// A bit an entry: those with the tag whose place is `low` or later, and those whose place is before.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+#[inline(always)]
+pub(crate) fn match_ways(tags: &[i32; WAYS], places: &[i32; WAYS], tag: i32, low: i32) -> (u32, u32) {
+    use std::arch::x86_64::{
+        _mm_andnot_si128, _mm_cmpeq_epi32, _mm_cmplt_epi32, _mm_movemask_epi8, _mm_packs_epi16, _mm_packs_epi32,
+        _mm_set_epi32, _mm_set1_epi32,
+    };
+    // SAFETY: these work on values alone and need nothing but SSE2, which every x86-64 processor has.
+    let both = unsafe {
+        let first = |of: &[i32; WAYS]| _mm_set_epi32(of[3], of[2], of[1], of[0]);
+        let second = |of: &[i32; WAYS]| _mm_set_epi32(of[7], of[6], of[5], of[4]);
+        let (tag, low) = (_mm_set1_epi32(tag), _mm_set1_epi32(low));
+        let (free_a, free_b) = (_mm_cmplt_epi32(first(places), low), _mm_cmplt_epi32(second(places), low));
+        let known_a = _mm_andnot_si128(free_a, _mm_cmpeq_epi32(first(tags), tag));
+        let known_b = _mm_andnot_si128(free_b, _mm_cmpeq_epi32(second(tags), tag));
+        let (known, free) = (_mm_packs_epi32(known_a, known_b), _mm_packs_epi32(free_a, free_b));
+        _mm_movemask_epi8(_mm_packs_epi16(known, free)).cast_unsigned()
+    };
+    (both & 0xFF, both >> 8)
+}
+
+/// A bit an entry: those with the tag whose place is `low` or later, and those whose place is before.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+pub(crate) fn match_ways(tags: &[i32; WAYS], places: &[i32; WAYS], tag: i32, low: i32) -> (u32, u32) {
+    let bits = |of: &dyn Fn(usize) -> bool| (0..WAYS).fold(0, |bits, way| bits | u32::from(of(way)) << way);
+    let free = bits(&|way| places[way] < low);
+    (bits(&|way| tags[way] == tag) & !free, free)
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn advise_huge_pages<T>(column: &mut [T]) {
+    const PAGE: usize = 1 << 12;
+    let bytes = size_of_val(column);
+    if bytes < LONG {
+        return;
+    }
+    // The whole pages inside the column: neither end is shared with another allocation.
+    let start = column.as_mut_ptr().cast::<u8>();
+    let before = start.align_offset(PAGE);
+    let inside = bytes.saturating_sub(before) / PAGE * PAGE;
+    if before > bytes || inside == 0 {
+        return;
+    }
+    // SAFETY: `before + inside <= bytes`, so that `start + before` and the `inside` bytes from there on lie within one
+    // allocation that is borrowed exclusively here. The advice changes how the system backs these pages, never what is
+    // in them or whether they may be read and written. It may be refused, and that is fine.
+    unsafe {
+        let _ = libc::madvise(start.add(before).cast(), inside, libc::MADV_HUGEPAGE);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise_huge_pages<T>(_column: &mut [T]) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ways_are_matched_one_by_one() {
+        let (tags, places) = ([1, 2, 1, 3, 1, -1, i32::MIN, 1], [5, 5, 4, 9, 3, i32::MAX, -1, 6]);
+        for (tag, low) in [(1, 0), (1, 5), (-1, 5), (i32::MIN, 0), (i32::MIN, -1), (7, i32::MAX), (3, 9)] {
+            let bits = |of: &dyn Fn(usize) -> bool| (0..WAYS).map(|way| u32::from(of(way)) << way).sum::<u32>();
+            let expected = (bits(&|way| tags[way] == tag && places[way] >= low), bits(&|way| places[way] < low));
+            assert_eq!(match_ways(&tags, &places, tag, low), expected);
+        }
+    }
+
+    #[test]
+    fn long_and_short_columns_are_zeros_and_can_be_written() {
+        for length in [0, 1, LONG / 8 - 1, LONG / 8, LONG + 3] {
+            let mut column: Vec<i64> = zeros(length);
+            assert!(column.iter().all(|&value| value == 0));
+            column.fill(-1);
+            assert_eq!(column.iter().sum::<i64>(), -i64::try_from(length).unwrap_or(0));
+        }
+    }
+}

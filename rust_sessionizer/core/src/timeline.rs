@@ -1,0 +1,342 @@
+//! Events in the order of time: what a sweep goes through.
+
+use std::borrow::Cow;
+
+use rayon::prelude::*;
+
+use crate::hashing::Seed;
+use crate::sessions::Span;
+use crate::{ByteColumn, Result, SameItem, factorize_bytes};
+
+/// Who the events of a log belong to.
+pub trait Visitors: Sync {
+    /// Whether equal keys mean the same visitor, so that [`Visitors::same`] need not be asked.
+    const EXACT: bool;
+    /// The number of rows.
+    fn rows(&self) -> usize;
+    /// The same for rows of one visitor, and for those of others most likely not.
+    fn key(&self, row: usize, seed: Seed) -> i64;
+    /// Whether two rows with the same key are of one visitor.
+    fn same(&self, a: usize, b: usize) -> bool;
+    /// Numbers that are equal where the visitors are.
+    ///
+    /// # Errors
+    /// [`Error::TooManyDistinct`](crate::Error::TooManyDistinct) and [`Error::TooManyRows`](crate::Error::TooManyRows).
+    fn numbers(&self) -> Result<Cow<'_, [i64]>>;
+}
+
+impl Visitors for [i64] {
+    const EXACT: bool = true;
+    fn rows(&self) -> usize {
+        self.len()
+    }
+    fn key(&self, row: usize, _: Seed) -> i64 {
+        self[row]
+    }
+    fn same(&self, a: usize, b: usize) -> bool {
+        self[a] == self[b]
+    }
+    fn numbers(&self) -> Result<Cow<'_, [i64]>> {
+        Ok(Cow::Borrowed(self))
+    }
+}
+
+impl Visitors for Vec<i64> {
+    const EXACT: bool = true;
+    fn rows(&self) -> usize {
+        self.len()
+    }
+    fn key(&self, row: usize, _: Seed) -> i64 {
+        self[row]
+    }
+    fn same(&self, a: usize, b: usize) -> bool {
+        self[a] == self[b]
+    }
+    fn numbers(&self) -> Result<Cow<'_, [i64]>> {
+        Ok(Cow::Borrowed(self))
+    }
+}
+
+/// Visitors that are texts.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a, T>(pub &'a T);
+
+impl<T: ByteColumn> Visitors for Named<'_, T> {
+    const EXACT: bool = false;
+    fn rows(&self) -> usize {
+        self.0.rows()
+    }
+    fn key(&self, row: usize, seed: Seed) -> i64 {
+        seed.bytes(self.0.value(row)).cast_signed()
+    }
+    fn same(&self, a: usize, b: usize) -> bool {
+        self.0.value(a) == self.0.value(b)
+    }
+    fn numbers(&self) -> Result<Cow<'_, [i64]>> {
+        let codes = factorize_bytes(self.0)?.codes;
+        Ok(Cow::Owned(codes.into_par_iter().map(i64::from).collect()))
+    }
+}
+
+/// What is carried along with every event, into the sessions' lists.
+pub(crate) trait Carry: Sync {
+    type Value: Copy + Default + Send + Sync;
+    /// Whether not every event is listed.
+    fn filters(&self) -> bool;
+    fn of(&self, row: usize) -> Self::Value;
+    /// The row, where that is what is carried.
+    fn row(&self, value: Self::Value) -> usize;
+    fn is_kept(&self, value: Self::Value) -> bool;
+    fn is_repeat(&self, last: Self::Value, value: Self::Value) -> bool;
+}
+
+/// Row numbers.
+pub(crate) struct Rows<'a> {
+    pub(crate) keep: Option<&'a [bool]>,
+    pub(crate) drop_repeats: Option<SameItem<'a>>,
+}
+
+impl Carry for Rows<'_> {
+    type Value = u32;
+    fn filters(&self) -> bool {
+        self.keep.is_some() || self.drop_repeats.is_some()
+    }
+    fn of(&self, row: usize) -> u32 {
+        crate::sessions::row_number(row)
+    }
+    fn row(&self, value: u32) -> usize {
+        value as usize
+    }
+    fn is_kept(&self, value: u32) -> bool {
+        self.keep.is_none_or(|keep| keep[value as usize])
+    }
+    fn is_repeat(&self, last: u32, value: u32) -> bool {
+        self.drop_repeats.is_some_and(|same| same(last, value))
+    }
+}
+
+/// The items themselves, where they are numbers.
+pub(crate) struct Items<'a> {
+    pub(crate) items: &'a [i64],
+    pub(crate) drop_repeats: bool,
+}
+
+impl Carry for Items<'_> {
+    type Value = i64;
+    fn filters(&self) -> bool {
+        self.drop_repeats
+    }
+    fn of(&self, row: usize) -> i64 {
+        self.items[row]
+    }
+    fn row(&self, _: i64) -> usize {
+        0
+    }
+    fn is_kept(&self, _: i64) -> bool {
+        true
+    }
+    fn is_repeat(&self, last: i64, value: i64) -> bool {
+        self.drop_repeats && last == value
+    }
+}
+
+/// Events by (time, row), known by their place in that order.
+pub(crate) trait Timeline: Sync {
+    type Value: Copy + Default + Send + Sync;
+    fn len(&self) -> usize;
+    fn filters(&self) -> bool;
+    fn time(&self, place: usize) -> i64;
+    /// The visitor's key.
+    fn key(&self, place: usize) -> i64;
+    fn hash(&self, place: usize) -> u64;
+    fn same(&self, a: usize, b: usize) -> bool;
+    fn value(&self, place: usize) -> Self::Value;
+    fn is_kept(&self, place: usize) -> bool;
+    fn is_repeat(&self, last: usize, place: usize) -> bool;
+}
+
+/// A log that came in the order of time.
+pub(crate) struct InOrder<'a, V: ?Sized, C> {
+    pub(crate) visitors: &'a V,
+    pub(crate) times: &'a [i64],
+    pub(crate) carry: C,
+    pub(crate) seed: Seed,
+}
+
+impl<V: Visitors + ?Sized, C: Carry> Timeline for InOrder<'_, V, C> {
+    type Value = C::Value;
+    fn len(&self) -> usize {
+        self.times.len()
+    }
+    fn filters(&self) -> bool {
+        self.carry.filters()
+    }
+    #[inline]
+    fn time(&self, place: usize) -> i64 {
+        self.times[place]
+    }
+    #[inline]
+    fn key(&self, place: usize) -> i64 {
+        self.visitors.key(place, self.seed)
+    }
+    #[inline]
+    fn hash(&self, place: usize) -> u64 {
+        hash::<V>(self.key(place), self.seed)
+    }
+    #[inline]
+    fn same(&self, a: usize, b: usize) -> bool {
+        self.visitors.same(a, b)
+    }
+    #[inline]
+    fn value(&self, place: usize) -> C::Value {
+        self.carry.of(place)
+    }
+    fn is_kept(&self, place: usize) -> bool {
+        self.carry.is_kept(self.carry.of(place))
+    }
+    fn is_repeat(&self, last: usize, place: usize) -> bool {
+        self.carry.is_repeat(self.carry.of(last), self.carry.of(place))
+    }
+}
+
+#[inline]
+fn hash<V: Visitors + ?Sized>(key: i64, seed: Seed) -> u64 {
+    if V::EXACT { seed.number(key) } else { key.cast_unsigned() }
+}
+
+/// A log that was brought into the order of time.
+pub(crate) struct Sorted<'a, V: ?Sized, C, E> {
+    pub(crate) visitors: &'a V,
+    pub(crate) carry: C,
+    pub(crate) seed: Seed,
+    pub(crate) packing: Packing,
+    pub(crate) entries: Vec<E>,
+}
+
+impl<V: Visitors + ?Sized, C: Carry, E: Entry<C::Value>> Timeline for Sorted<'_, V, C, E> {
+    type Value = C::Value;
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+    fn filters(&self) -> bool {
+        self.carry.filters()
+    }
+    #[inline]
+    fn time(&self, place: usize) -> i64 {
+        self.packing.first.wrapping_add(self.entries[place].since(self.packing).cast_signed())
+    }
+    #[inline]
+    fn key(&self, place: usize) -> i64 {
+        self.entries[place].key(self.packing)
+    }
+    #[inline]
+    fn hash(&self, place: usize) -> u64 {
+        hash::<V>(self.key(place), self.seed)
+    }
+    #[inline]
+    fn same(&self, a: usize, b: usize) -> bool {
+        let row = |place: usize| self.carry.row(self.value(place));
+        self.key(a) == self.key(b) && (V::EXACT || self.visitors.same(row(a), row(b)))
+    }
+    #[inline]
+    fn value(&self, place: usize) -> C::Value {
+        self.entries[place].value()
+    }
+    fn is_kept(&self, place: usize) -> bool {
+        self.carry.is_kept(self.value(place))
+    }
+    fn is_repeat(&self, last: usize, place: usize) -> bool {
+        self.carry.is_repeat(self.value(last), self.value(place))
+    }
+}
+
+/// How an event's time and key are put into an entry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packing {
+    /// The first time.
+    pub(crate) first: i64,
+    /// The smallest key.
+    pub(crate) smallest: i64,
+    /// Bits that keys need.
+    pub(crate) key_bits: u32,
+}
+
+impl Packing {
+    /// Keys that may be any number, as hashes are, take all bits.
+    pub(crate) fn of<V: Visitors + ?Sized>(visitors: &V, span: &Span) -> Self {
+        if !V::EXACT {
+            return Self { first: span.first, smallest: 0, key_bits: u64::BITS };
+        }
+        let seed = Seed::draw();
+        let key = |row| visitors.key(row, seed);
+        let ends = |row| (key(row), key(row));
+        let none = || (i64::MAX, i64::MIN);
+        let wider = |a: (i64, i64), b: (i64, i64)| (a.0.min(b.0), a.1.max(b.1));
+        let (smallest, largest) =
+            (0..visitors.rows()).into_par_iter().with_min_len(1 << 14).map(ends).reduce(none, wider);
+        let key_bits = u64::BITS - largest.wrapping_sub(smallest).leading_zeros();
+        Self { first: span.first, smallest, key_bits }
+    }
+}
+
+/// An event on its way into the order of time. Sorting keeps the order of rows among events of one time, so that the row
+/// itself need not be there.
+pub(crate) trait Entry<P>: Copy + Default + Send + Sync {
+    fn new(packing: Packing, since: u64, key: i64, value: P) -> Self;
+    /// The time since the first.
+    fn since(&self, packing: Packing) -> u64;
+    fn key(&self, packing: Packing) -> i64;
+    fn value(&self) -> P;
+}
+
+/// Time and key in one number, where together they need no more than 64 bits.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Narrow<P> {
+    packed: u64,
+    value: P,
+}
+
+impl<P: Copy + Default + Send + Sync> Entry<P> for Narrow<P> {
+    #[inline]
+    fn new(packing: Packing, since: u64, key: i64, value: P) -> Self {
+        Self { packed: since << packing.key_bits | key.wrapping_sub(packing.smallest).cast_unsigned(), value }
+    }
+    #[inline]
+    fn since(&self, packing: Packing) -> u64 {
+        self.packed >> packing.key_bits
+    }
+    #[inline]
+    fn key(&self, packing: Packing) -> i64 {
+        packing.smallest.wrapping_add((self.packed & ((1 << packing.key_bits) - 1)).cast_signed())
+    }
+    #[inline]
+    fn value(&self) -> P {
+        self.value
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Wide<P> {
+    since: u64,
+    key: i64,
+    value: P,
+}
+
+impl<P: Copy + Default + Send + Sync> Entry<P> for Wide<P> {
+    #[inline]
+    fn new(_: Packing, since: u64, key: i64, value: P) -> Self {
+        Self { since, key, value }
+    }
+    #[inline]
+    fn since(&self, _: Packing) -> u64 {
+        self.since
+    }
+    #[inline]
+    fn key(&self, _: Packing) -> i64 {
+        self.key
+    }
+    #[inline]
+    fn value(&self) -> P {
+        self.value
+    }
+}
