@@ -19,7 +19,8 @@ def drawn() -> str:
     )
     lines = done.stdout[done.stdout.index("flowchart") :].splitlines()
     kept = [line.rstrip() for line in lines if line.strip() and not re.match(r"\s*(style|classDef|class|linkStyle)\b", line)]
-    arrows = {match.groups() for line in kept if (match := _ARROW.match(line))}
+    # A run that combines others waits for jobs of its own rule: such an arrow is drawn as it is.
+    arrows = {match.groups() for line in kept if (match := _ARROW.match(line)) and match[1] != match[2]}
     implied = arrows - needed(arrows)
     kept = [line for line in kept if not (match := _ARROW.match(line)) or match.groups() not in implied]
     return "\n".join(["flowchart TB", *sorted(kept[1:], key=lambda line: ("-->" in line, _natural(line)))]) + "\n"

@@ -95,6 +95,12 @@ class Candidates:
             np.concatenate([part.ranks for part in parts]),
         )
 
+    def over_query(self, reduce: np.ufunc, values: np.ndarray) -> np.ndarray:
+        """`reduce`, such as np.maximum, over the values [U] of each query, at every one of its candidates: [U]."""
+        counts = np.diff(self.offsets)
+        filled = counts > 0
+        return np.repeat(reduce.reduceat(values, self.offsets[:-1][filled]), counts[filled]) if len(values) else values
+
     def best(self, scores: np.ndarray, k: int) -> Lists:
         """The k best candidates of each query by `scores` [U], best first, ties to the smaller index; -inf is not listed."""
         query = self.queries

@@ -95,7 +95,7 @@ class Combined(Model):
         self.members_ = {member.name: _fitted(member, data, context) for member in self.parameters.combines}
         self.describe(data)
         if data.valid is not None:
-            self._learn_stages(data.valid)
+            self._learn_as_time_went(data.valid)
         elif context.learned is not None:
             self.since_ = _ALWAYS
             self.take_over(type(self).load(context.learned, with_members=False))
@@ -106,7 +106,7 @@ class Combined(Model):
             )
         return self
 
-    def _learn_stages(self, valid: Sessions) -> None:
+    def _learn_as_time_went(self, valid: Sessions) -> None:
         positions = valid.targets()
         if not len(positions):
             raise DataError(f"there is no validation session with two clicks for the {self.family} to learn from; lengthen split.valid")
@@ -114,13 +114,19 @@ class Combined(Model):
             raise DataError(f"the {self.family} needs to know when validation sessions start; read them with their column `start`")
         starts = valid.starts[positions.session]
         bounds = starts[[int(share * len(starts)) for share in _STAGES]]
-        self.since_ = np.concatenate([_ALWAYS, np.unique(np.append(bounds, starts[-1] + 1))])
+        self.learn_stages(valid, np.concatenate([_ALWAYS, np.unique(np.append(bounds, starts[-1] + 1))]))
+
+    def learn_stages(self, valid: Sessions, since: np.ndarray) -> None:
+        """Learn the stages that begin at the times `since`, int64 [stages]: each from the sessions that start before."""
+        positions = valid.targets()
+        starts = valid.starts[positions.session]
+        self.since_ = since
         candidates = Candidates.concatenate([self._union(own, these) for _, own, these in positions.at_once(valid, _AT_ONCE)])
         queries, chosen = prefixes(valid, positions, slice(None)), candidates.places_of(positions.target, self.n_items_)
         self.begin()
-        for since in self.since_:
+        for begin in since:
             # A target that no member lists tells nothing of how to weigh them.
-            used = (starts < since) & (chosen >= 0)
+            used = (starts < begin) & (chosen >= 0)
             own = candidates.of(used)
             self.learn(queries.of(used), own, own.places_of(positions.target[used], self.n_items_))
 
