@@ -11,13 +11,14 @@ from recsys.files import write_json
 from recsys.models.gru4rec import GRU4Rec
 from recsys.models.gru4rec_ensemble import together
 from recsys.models.gru4rec_forward import initial_arrays
-from recsys.models.interface import FitData, Model
+from recsys.models.interface import FitContext, FitData, Model
 from recsys.models.registry import model_class
 from recsys.serving.export import export_model
 from recsys.serving.package import build_package
 from recsys.serving.settings import StageSettings
 from recsys.serving.smoke import Server, running_server
 from recsys.sessions.table import Sessions
+from recsys.settings.blend import Member
 from recsys.settings.gru4rec import GRU4RecParameters
 from recsys.settings.serving import ServeSettings
 
@@ -89,6 +90,8 @@ def make_shop(folder: Path, family: str = "gru4rec", ids: list | None = None, ex
     )
     if family == "gru4rec":
         model: Model = random_gru4rec([8])
+    elif family in ("blend", "reranker"):
+        model = combined(folder, family, lists, vocabulary)
     else:
         model = model_class(family)().fit(FitData(Sessions.from_lists(lists), vocabulary))
     shop = Shop(
@@ -105,6 +108,27 @@ def make_shop(folder: Path, family: str = "gru4rec", ids: list | None = None, ex
     export_model(shop.model_folder, shop.export, shop.settings)
     build_package(shop.export, shop.items, shop.package, shop.settings)
     return shop
+
+
+def combined(folder: Path, family: str, lists: list[list[int]], vocabulary: pl.DataFrame) -> Model:
+    """A model over a network, neighbours and counts, which learned on the last sessions what to make of them."""
+    members = {"net": random_gru4rec([8])}
+    for name, own in (("near", "session_knn"), ("follow", "item_to_item")):
+        members[name] = model_class(own)().fit(FitData(Sessions.from_lists(lists), vocabulary))
+    folders = {name: folder / "members" / name for name in members}
+    for name, member in members.items():
+        folders[name].mkdir(parents=True)
+        member.save(folders[name])
+    told = [
+        Member(name=name, run=name, model=member.family, seed=member.seed, parameters=member.parameters.model_dump())
+        for name, member in members.items()
+    ]
+    own = {"rounds": 5, "least_in_leaf": 3, "depth": N_ITEMS} if family == "reranker" else {}
+    valid = Sessions.from_lists(lists[20:])
+    valid = Sessions(valid.items, valid.offsets, starts=np.arange(len(valid), dtype=np.int64))
+    kind = model_class(family)
+    model = kind(kind.parameters_class(combines=told, **own), seed=1)
+    return model.fit(FitData(Sessions.from_lists(lists), vocabulary, valid), FitContext(members=folders))
 
 
 def slow_recall(model: Model, lists: list[list[int]], exclude: bool) -> float:

@@ -85,6 +85,24 @@ def test_a_package_answers_where_the_project_cannot_be_imported(kind: str, reque
     assert answers[1:] == [popular, popular]
 
 
+@pytest.mark.parametrize("family", ["blend", "reranker"])
+def test_a_package_of_several_models_is_altered_in_no_part(family: str, new_shop: Callable[..., Shop], tmp_path: Path) -> None:
+    shop = new_shop(family=family)
+    parts = {path.relative_to(shop.package).as_posix() for path in shop.package.rglob("*") if path.is_file()}
+    model = "artifacts/model"
+    expected = {f"{model}/members/net/session.onnx", f"{model}/members/near/model/sessions.knn", f"{model}/combination/model.safetensors"}
+    assert expected <= parts
+    assert any(name.startswith(f"{model}/combination/trees-") for name in parts) == (family == "reranker")
+    manifest = read_package(shop.package)
+    assert {name: part["runtime"] for name, part in manifest["members"].items()} == {"net": "onnx", "near": "native", "follow": "native"}
+    package = tmp_path / "altered"
+    shutil.copytree(shop.package, package)
+    altered = package / model / "members" / "net" / "session.onnx"
+    altered.write_bytes(altered.read_bytes() + b"0")
+    with pytest.raises(PackageError, match=r"session\.onnx was altered"):
+        read_package(package)
+
+
 def test_a_package_holds_no_pickle_and_no_training_code(shop: Shop) -> None:
     files = [path for path in shop.package.rglob("*") if path.is_file()]
     assert not [path for path in files if path.suffix in {".pkl", ".pickle", ".joblib", ".pt"}]
@@ -172,7 +190,7 @@ def test_an_export_of_other_settings_or_another_window_is_refused(shop: Shop, tm
     assert not (tmp_path / "package").exists()
 
 
-@pytest.mark.parametrize("family", ["gru4rec", "item_to_item", "session_knn"])
+@pytest.mark.parametrize("family", ["gru4rec", "item_to_item", "session_knn", "blend", "reranker"])
 @pytest.mark.parametrize("exclude", [False, True], ids=["keep", "exclude"])
 def test_the_package_scores_what_the_model_scored(family: str, exclude: bool, new_shop: Callable[..., Shop]) -> None:
     shop = new_shop(family=family, exclude=exclude)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from recsys.config import BASELINE_FAMILIES, PARAMETERS, SEEDED_FAMILIES, json_schema, load_configuration
+from recsys.config import BASELINE_FAMILIES, COMBINED_FAMILIES, PARAMETERS, SEEDED_FAMILIES, json_schema, load_configuration
 from recsys.configuration_errors import sentence
 from recsys.errors import ConfigurationError
 from recsys.models.registry import FAMILIES, model_class
@@ -36,7 +36,58 @@ def test_families_are_the_same_everywhere():
         kind = model_class(family)
         assert kind.parameters_class is PARAMETERS[family]
         assert kind.capabilities.seeded == (family in SEEDED_FAMILIES)
-        assert (family in BASELINE_FAMILIES) == (kind.capabilities.runtime == "native")
+        assert family not in BASELINE_FAMILIES or kind.capabilities.runtime == "native"
+        assert (family in COMBINED_FAMILIES) == (kind.capabilities.runtime == "combined")
+
+
+COMBINED = {
+    "runs": {
+        "blend": {"model": "blend", "members": ["net", "pop"], "seeds": [1, 2]},
+        "net": {"model": "gru4rec", "seeds": [1, 2], "parameters": {"layers": [4]}},
+        "pop": {"model": "popularity"},
+    }
+}
+
+
+def test_a_blend_combines_the_runs_of_its_seed_and_comes_after_them():
+    grid = load_configuration(COMBINED).grid
+    assert list(grid) == ["net.seed1", "net.seed2", "pop", "blend.seed1", "blend.seed2"]
+    second = grid["blend.seed2"]
+    assert [member.id for member in second.members] == ["net.seed2", "pop"]
+    told = second.settings["parameters"]["combines"]
+    assert [(member["name"], member["run"], member["model"], member["seed"]) for member in told] == [
+        ("net", "net.seed2", "gru4rec", 2),
+        ("pop", "pop", "popularity", 0),
+    ]
+    assert told[0]["parameters"]["layers"] == [4]
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"blend": {"model": "blend", "members": ["net", "pip"]}}, ["runs.blend.members", "'pip'", "net"]),
+        ({"blend": {"model": "blend", "members": ["net"]}}, ["runs.blend.members", "two runs or more", "['net']"]),
+        ({"blend": {"model": "blend", "members": ["net", "net"]}}, ["runs.blend.members", "each once"]),
+        ({"blend": {"model": "blend"}}, ["runs.blend.members", "two runs or more"]),
+        ({"blend": {"model": "blend", "members": ["net", "pop"], "seeds": [3]}}, ["runs.blend.members", "net has no run with seed 3"]),
+        ({"top": {"model": "reranker", "members": ["blend", "pop"]}}, ["runs.top.members", "blend is itself a blend"]),
+        ({"pop": {"model": "popularity", "members": ["net"]}}, ["runs.pop.members", "a popularity has no members"]),
+        (
+            {"blend": {"model": "blend", "members": ["net", "pop"], "parameters": {"combines": []}}},
+            ["runs.blend.parameters.combines", "runs.blend.members"],
+        ),
+    ],
+)
+def test_members_that_cannot_be_combined_are_told(changed, told):
+    with pytest.raises(ConfigurationError) as error:
+        load_configuration({"runs": COMBINED["runs"] | changed})
+    for words in told:
+        assert words in str(error.value)
+
+
+def test_a_search_of_a_blend_is_refused():
+    with pytest.raises(ConfigurationError, match="no model family 'blend' to search"):
+        load_configuration(COMBINED | {"tune": {"model": "blend"}})
 
 
 def test_a_run_overrides_its_family_and_has_a_job_a_seed():
