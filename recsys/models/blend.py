@@ -33,14 +33,12 @@ def said(candidates: Candidates, method: str, rank_constant: float) -> np.ndarra
     network's) and scores that are sums (neighbours') can be made likelihoods.
     """
     features = []
-    counts = np.diff(candidates.offsets)
     for member in range(candidates.scores.shape[1]):
         ranks, scores = candidates.ranks[:, member], candidates.scores[:, member]
         if method != "scores":
             features.append(np.where(ranks > 0, rank_constant / (rank_constant + ranks), 0))
-        if method != "reciprocal_rank" and len(scores):
-            best = np.repeat(np.maximum.reduceat(scores, candidates.offsets[:-1]), counts)
-            least = np.repeat(np.minimum.reduceat(scores, candidates.offsets[:-1]), counts)
+        if method != "reciprocal_rank":
+            best, least = candidates.over_queries(scores, np.maximum), candidates.over_queries(scores, np.minimum)
             features.append(scores - best)
             features.append(np.log(np.maximum((scores - least) / np.maximum(best - least, _SPREAD), _LEAST_SHARE)))
     return np.stack(features, axis=1).astype(np.float32, copy=False)

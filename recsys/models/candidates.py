@@ -40,6 +40,14 @@ class Candidates:
         """int64 [U]: the query of each candidate."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
+    def over_queries(self, values: np.ndarray, reduce: np.ufunc) -> np.ndarray:
+        """What `reduce`, such as `np.maximum`, makes of each query's values [U], at each of its candidates: [U]."""
+        counts = np.diff(self.offsets)
+        filled = counts > 0  # reduceat knows no empty part
+        if not filled.any():
+            return values.copy()
+        return np.repeat(reduce.reduceat(values, self.offsets[:-1][filled]), counts[filled])
+
     @classmethod
     def union(cls, lists: list[Lists], n_items: int) -> "Candidates":
         """The items of all members' lists; every query has as many lists as there are members."""

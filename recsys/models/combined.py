@@ -186,8 +186,10 @@ class Combined(Model):
             union = self._union(own, these, exclude_clicked)
             scores = self._scores(prefixes(own, these, slice(None)), union)
             place = union.places_of(these.target, self.n_items_)
-            there = (place >= 0) & ~np.isneginf(scores[place])
-            reached = np.where(there, scores[place], np.inf)[union.queries]  # [U]
+            reached = np.full(len(these), -np.inf, np.float32)
+            reached[place >= 0] = scores[place[place >= 0]]
+            there = ~np.isneginf(reached)
+            reached = np.where(there, reached, np.inf)[union.queries]  # [U]
             at_least = np.bincount(union.queries[scores >= reached], minlength=len(these))
             ranks[part][there] = at_least[there]
             if length:

@@ -118,11 +118,10 @@ class Reranker(Blend):
 
     def _features(self, queries: Queries, best: Candidates, scores: np.ndarray) -> np.ndarray:
         """float32 [U, F]: what the members say, the blend, and the facts."""
-        counts = np.diff(best.offsets)
         order = np.lexsort((best.items, -scores, best.queries))
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order)) - best.offsets[best.queries]
-        highest = np.repeat(np.maximum.reduceat(scores, best.offsets[:-1]), counts) if len(scores) else scores
+        highest = best.over_queries(scores, np.maximum)
         columns = [*self._said(best).T, *np.where(best.ranks > 0, best.ranks, _UNLISTED).T, *best.scores.T, scores - highest, place]
         columns += facts_of_candidates(self.facts_, queries, best).values()
         return np.stack(columns, axis=1).astype(np.float32)
