@@ -70,8 +70,8 @@ def select_run(folders: list[Path], settings: EvaluationSettings, training: Trai
         parameters["combines"] = [_with_kept_epoch(member, folders, training) for member in parameters["combines"]]
     refit = {"run": winner, "name": winner, "model": params["model"], "seed": params["seed"], "parameters": parameters}
     why = (
-        f"{winner} has the highest {settings.metric} on validation, {values[winner].mean():.4f} (mean of {len(own)} "
-        f"seed{'s' * (len(own) > 1)})"
+        f"{winner} has the highest {settings.metric} on validation{' of those that are kept' * (winner != order[0])}, "
+        f"{values[winner].mean():.4f} (mean of {len(own)} seed{'s' * (len(own) > 1)})"
     )
     others = [row for row in table if row["name"] != winner]
     if winner == order[0] and others:
@@ -94,18 +94,20 @@ def select_run(folders: list[Path], settings: EvaluationSettings, training: Trai
 
 
 def _winner(order: list[str], described: dict[str, dict[str, Any]], apart: Callable[[str, str], dict[str, float]]) -> tuple[str, str]:
-    """The first of the runs, best first, and what is told of it; but a re-ranker only where it is surely better than the blend whose order
-    it corrects.
+    """The first of the runs, best first, and what is told of the choice; but a re-ranker only where it is surely better than the blend
+    whose order it corrects.
     """
-    first = order[0]
-    blend = next((name for name in order if _is_the_blend_of(described[name], described[first])), None)
-    if described[first]["model"] != "reranker" or blend is None:
-        return first, ""
-    gap = apart(first, blend)
-    told = f"than {blend}: {gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
-    if gap["low"] > 0:
-        return first, f"; it is surely better {told}"
-    return next(name for name in order if described[name]["model"] != "reranker"), f"; {first} is not kept, not being surely better {told}"
+    told = ""
+    for name in order:
+        blend = next((other for other in order if _is_the_blend_of(described[other], described[name])), None)
+        if described[name]["model"] != "reranker" or blend is None:
+            return name, told
+        gap = apart(name, blend)
+        by = f"than {blend}: {gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
+        if gap["low"] > 0:
+            return name, f"{told}; it is surely better {by}"
+        told += f"; {name} is not kept, not being surely better {by}"
+    raise AssertionError("a re-ranker that is not kept has a blend beside it")
 
 
 def _is_the_blend_of(described: dict[str, Any], reranker: dict[str, Any]) -> bool:

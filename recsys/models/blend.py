@@ -38,7 +38,7 @@ def said(candidates: Candidates, method: str, rank_constant: float) -> np.ndarra
         if method != "scores":
             features.append(np.where(ranks > 0, rank_constant / (rank_constant + ranks), 0))
         if method != "reciprocal_rank":
-            best, least = candidates.over_query(np.maximum, scores), candidates.over_query(np.minimum, scores)
+            best, least = candidates.over_queries(scores, np.maximum), candidates.over_queries(scores, np.minimum)
             features.append(scores - best)
             features.append(np.log(np.maximum((scores - least) / np.maximum(best - least, _SPREAD), _LEAST_SHARE)))
     return np.stack(features, axis=1).astype(np.float32, copy=False)

@@ -40,6 +40,14 @@ class Candidates:
         """int64 [U]: the query of each candidate."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
+    def over_queries(self, values: np.ndarray, reduce: np.ufunc) -> np.ndarray:
+        """What `reduce`, such as `np.maximum`, makes of each query's values [U], at each of its candidates: [U]."""
+        counts = np.diff(self.offsets)
+        filled = counts > 0  # reduceat knows no empty part
+        if not filled.any():
+            return values.copy()
+        return np.repeat(reduce.reduceat(values, self.offsets[:-1][filled]), counts[filled])
+
     @classmethod
     def union(cls, lists: list[Lists], n_items: int) -> "Candidates":
         """The items of all members' lists; every query has as many lists as there are members."""
@@ -94,12 +102,6 @@ class Candidates:
             np.concatenate([part.scores for part in parts]),
             np.concatenate([part.ranks for part in parts]),
         )
-
-    def over_query(self, reduce: np.ufunc, values: np.ndarray) -> np.ndarray:
-        """`reduce`, such as np.maximum, over the values [U] of each query, at every one of its candidates: [U]."""
-        counts = np.diff(self.offsets)
-        filled = counts > 0
-        return np.repeat(reduce.reduceat(values, self.offsets[:-1][filled]), counts[filled]) if len(values) else values
 
     def best(self, scores: np.ndarray, k: int) -> Lists:
         """The k best candidates of each query by `scores` [U], best first, ties to the smaller index; -inf is not listed."""

@@ -11,15 +11,15 @@ Shapes: Q queries, M members, U candidates of all queries together, P prediction
 from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
-from recsys.errors import DataError
+from recsys.errors import ConfigurationError, DataError
 from recsys.models.candidates import Candidates, Lists
 from recsys.models.interface import Capabilities, FitContext, FitData, Model, Queries, read_manifest
 from recsys.models.registry import load_model, model_class
-from recsys.models.scores import EXCLUDED, not_a_number, prefixes
+from recsys.models.scores import EXCLUDED, not_a_number, prefixes, refuse_length
 from recsys.sessions.table import Positions, Sessions
 from recsys.settings.blend import BlendParameters, Member
 
@@ -87,9 +87,13 @@ class Combined(Model):
 
         Raises
         ------
+        ConfigurationError
+            If there is nothing to combine.
         DataError
-            If there is nothing to learn from.
+            If there is nothing to learn from, or what was learned is of other members or by other parameters.
         """
+        if not self.parameters.combines:
+            raise ConfigurationError(f"a {self.family} combines other models, but was given none; name them under runs.NAME.members")
         context = context if context is not None else FitContext()
         self.n_items_ = data.n_items
         self.members_ = {member.name: _fitted(member, data, context) for member in self.parameters.combines}
@@ -98,13 +102,25 @@ class Combined(Model):
             self._learn_as_time_went(data.valid)
         elif context.learned is not None:
             self.since_ = _ALWAYS
-            self.take_over(type(self).load(context.learned, with_members=False))
+            self.take_over(self._same_kind(context.learned))
         else:
             raise DataError(
                 f"a {self.family} learns on validation how to combine its members, but was given neither validation sessions nor the "
                 "model that learned on them; pass --valid or --learned"
             )
         return self
+
+    def _same_kind(self, folder: Path) -> Self:
+        """The model in a folder, without its members, once it is found to combine what this one does in the way that this one does.
+
+        Only the members' own parameters may differ: a member is refitted for the epochs that were best.
+        """
+        learned = type(self).load(folder, with_members=False)
+        theirs, ours = _way_of(learned.parameters), _way_of(self.parameters)
+        for name, value in ours.items():
+            if theirs[name] != value:
+                raise DataError(f"{folder} learned with the {name} {theirs[name]}, but this {self.family} has {value}; learn again")
+        return learned
 
     def _learn_as_time_went(self, valid: Sessions) -> None:
         positions = valid.targets()
@@ -113,8 +129,9 @@ class Combined(Model):
         if valid.starts is None:
             raise DataError(f"the {self.family} needs to know when validation sessions start; read them with their column `start`")
         starts = valid.starts[positions.session]
-        bounds = starts[[int(share * len(starts)) for share in _STAGES]]
-        self.learn_stages(valid, np.concatenate([_ALWAYS, np.unique(np.append(bounds, starts[-1] + 1))]))
+        ordered = np.sort(starts)
+        bounds = ordered[[int(share * len(starts)) for share in _STAGES]]
+        self.learn_stages(valid, np.concatenate([_ALWAYS, np.unique(np.append(bounds, ordered[-1] + 1))]))
 
     def learn_stages(self, valid: Sessions, since: np.ndarray) -> None:
         """Learn the stages that begin at the times `since`, int64 [stages]: each from the sessions that start before."""
@@ -161,6 +178,7 @@ class Combined(Model):
         self, queries: Queries, k: int, candidates: np.ndarray | None = None, exclude: Sessions | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """As the interface has it; fewer than k items where the members list fewer."""
+        refuse_length(k, self.n_items_)
         union, scores = self._listed(queries, candidates, exclude)
         return union.best(scores, k)
 
@@ -192,8 +210,10 @@ class Combined(Model):
             union = self._union(own, these, exclude_clicked)
             scores = self._scores(prefixes(own, these, slice(None)), union)
             place = union.places_of(these.target, self.n_items_)
-            there = (place >= 0) & ~np.isneginf(scores[place])
-            reached = np.where(there, scores[place], np.inf)[union.queries]  # [U]
+            reached = np.full(len(these), -np.inf, np.float32)
+            reached[place >= 0] = scores[place[place >= 0]]
+            there = ~np.isneginf(reached)
+            reached = np.where(there, reached, np.inf)[union.queries]  # [U]
             at_least = np.bincount(union.queries[scores >= reached], minlength=len(these))
             ranks[part][there] = at_least[there]
             if length:
@@ -222,6 +242,12 @@ class Combined(Model):
         names = [member.name for member in model.parameters.combines] if with_members else []
         model.members_ = {name: load_model(folder / MEMBERS / name) for name in names}
         return model
+
+
+def _way_of(parameters: BlendParameters) -> dict[str, Any]:
+    """What has to be the same for what was learned to fit."""
+    members = [(member.name, member.model) for member in parameters.combines]
+    return {"members": members} | parameters.model_dump(exclude={"combines"})
 
 
 def _fitted(member: Member, data: FitData, context: FitContext) -> Model:

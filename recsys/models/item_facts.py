@@ -89,13 +89,13 @@ class ItemFacts:
         )
 
     def followed(self, place: int, items: np.ndarray, followers: np.ndarray) -> np.ndarray:
-        """How often each of `followers` [U] came after `items` [U], at the distance of that place: float32 [U]; 0 for items below 0."""
+        """How often each of `followers` [U] came after `items` [U], at the distance of that place: float32 [U]; 0 where one is below 0."""
         n_items = len(self.clicks)
         keys = (place * n_items + items.astype(np.int64)) * n_items + followers
         places = np.minimum(np.searchsorted(self.pairs, keys), max(len(self.pairs) - 1, 0))
         if not len(self.pairs):
             return np.zeros(len(keys), np.float32)
-        return np.where((self.pairs[places] == keys) & (items >= 0), self.counts[places], 0).astype(np.float32)
+        return np.where((self.pairs[places] == keys) & (items >= 0) & (followers >= 0), self.counts[places], 0).astype(np.float32)
 
 
 def facts_of_candidates(facts: ItemFacts, queries: Queries, candidates: Candidates) -> dict[str, np.ndarray]:
@@ -133,15 +133,16 @@ def facts_of_candidates(facts: ItemFacts, queries: Queries, candidates: Candidat
         count = facts.followed(skip, item, items)
         found[f"followed {name}"] = count
         found[f"share that followed {name}"] = count / np.maximum(np.where(item >= 0, facts.clicks[item], 0), 1)
-    found["followed by last"] = facts.followed(0, items, np.maximum(last, 0))
-    if (facts.categories >= 0).any():
-        category = facts.categories[items]
-        same = category == np.where(last >= 0, facts.categories[last], -1)
-        found["last item's category"] = same & (category >= 0)
-        group, count = np.unique(owner * (facts.categories.max() + 2) + facts.categories[clicked] + 1, return_counts=True)
-        asked = query * (facts.categories.max() + 2) + category + 1
-        at = np.minimum(np.searchsorted(group, asked), max(len(group) - 1, 0))
-        found["category's share"] = np.where((group[at] == asked) & (category >= 0), count[at], 0) / np.maximum(looked, 1)[query]
+    found["followed by last"] = facts.followed(0, items, last)
+    # Also where no category is known: what one window's trees learned is asked in another, whose shop may have come to know some.
+    category = facts.categories[items]
+    found["last item's category"] = (category >= 0) & (category == np.where(last >= 0, facts.categories[last], -1))
+    n_categories = int(facts.categories.max(initial=-1)) + 1
+    group, count = np.unique(owner * (n_categories + 1) + facts.categories[clicked] + 1, return_counts=True)
+    asked = query * (n_categories + 1) + category + 1
+    at = np.minimum(np.searchsorted(group, asked), max(len(group) - 1, 0))
+    alike = (category >= 0) & (group[at] == asked) if len(group) else np.zeros(len(asked), bool)
+    found["category's share"] = np.where(alike, count[at] if len(group) else 0, 0) / np.maximum(looked, 1)[query]
     return {name: values.astype(np.float32) for name, values in found.items()}
 
 

@@ -121,7 +121,7 @@ class Reranker(Blend):
         order = np.lexsort((best.items, -scores, best.queries))
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order)) - best.offsets[best.queries]
-        highest = best.over_query(np.maximum, scores)
+        highest = best.over_queries(scores, np.maximum)
         columns = [*self._said(best).T, *np.where(best.ranks > 0, best.ranks, _UNLISTED).T, *best.scores.T, scores - highest, place]
         columns += facts_of_candidates(self.facts_, queries, best).values()
         return np.stack(columns, axis=1).astype(np.float32)

@@ -12,6 +12,18 @@ EXCLUDED = 2**31 - 1
 """Rank of a target that may not be recommended: missed, however few items there are."""
 
 
+def refuse_length(k: int, n_items: int) -> None:
+    """Make sure that so many items can be listed.
+
+    Raises
+    ------
+    RecsysError
+        If they cannot.
+    """
+    if not 1 <= k <= n_items:
+        raise RecsysError(f"k is {k}, but must lie between 1 and the {n_items} items of the vocabulary")
+
+
 def not_a_number() -> TrainingError:
     """The refusal of a model that scores an item as NaN."""
     return TrainingError("the model scores an item as NaN, so that nothing can be ranked; lower its learning_rate and train again")
@@ -102,8 +114,7 @@ def top_k(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k best columns of each row of `scores` [Q, items], best first, ties to the smaller index; see `Model.recommend`."""
     n_queries, n_items = scores.shape
-    if not 1 <= k <= n_items:
-        raise RecsysError(f"k is {k}, but must lie between 1 and the {n_items} items of the vocabulary")
+    refuse_length(k, n_items)
     scores = scores.astype(np.float32, copy=True)
     if candidates is not None:
         masked = np.full_like(scores, -np.inf)

@@ -11,8 +11,9 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from recsys.errors import DataError, PackageError, RecsysError
+from recsys.errors import DataError, PackageError
 from recsys.models.interface import Capabilities, FitContext, FitData, Model, Queries
+from recsys.models.scores import refuse_length
 from recsys.sessions.table import Positions, Sessions
 from recsys.settings.session_knn import SessionKNNParameters
 from recsys.threads import threads
@@ -70,8 +71,7 @@ class SessionKNN(Model):
         self, queries: Queries, k: int, candidates: np.ndarray | None = None, exclude: Sessions | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `Model.recommend`, from the votes alone."""
-        if not 1 <= k <= self.n_items_:
-            raise RecsysError(f"k is {k}, but must lie between 1 and the {self.n_items_} items of the vocabulary")
+        refuse_length(k, self.n_items_)
         return self.index_.recommend(
             _lists(queries),
             k,

@@ -53,9 +53,10 @@ def test_candidates_are_seen_in_the_light_of_their_session() -> None:
     assert found["category's share"].tolist() == pytest.approx([1, 1, 0, 0])
 
 
-def test_without_categories_there_is_nothing_of_them() -> None:
+def test_without_categories_nothing_is_of_the_same() -> None:
     facts = ItemFacts.of(Sessions.from_lists([[0, 1]]), ITEMS, recent=0.5)
-    assert not any("category" in name for name in facts_of_candidates(facts, Sessions.from_lists([[0]]), candidates([1])))
+    found = facts_of_candidates(facts, Sessions.from_lists([[0]]), candidates([0, 1]))
+    assert found["last item's category"].tolist() == found["category's share"].tolist() == [0, 0]
 
 
 sessions = st.lists(st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=6), min_size=1, max_size=6)
