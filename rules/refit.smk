@@ -25,12 +25,12 @@ rule refit_champion:
     threads: 2
     params:
         work="results/work/refit",
-        runs="results/runs",
+        learned=options("--learned", "learned"),
         properties=options("--properties", "properties"),
         settings=settings(training=SECTIONS["training"]),
         code=code_digest("refit", FAMILIES),
     shell:
-        "recsys refit {input.train:q} --choice {input.choice:q} --runs {params.runs:q} --items {input.vocabulary:q} --params {output.params:q}"
+        "recsys refit {input.train:q} --choice {input.choice:q} {params.learned} --items {input.vocabulary:q} --params {output.params:q}"
         " --model {output.model:q} --history {output.history:q} --work {params.work:q} --code {params.code:q}"
         " --threads {threads} {params.properties} --settings {params.settings:q} 2> >(tee {log:q} >&2)"
 

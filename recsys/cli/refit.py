@@ -14,7 +14,9 @@ def refit(
     params: Annotated[Path, typer.Option(help="Description of the fit to write.")],
     work: Annotated[Path, typer.Option(help="Folder of the resume points.")],
     choice: Annotated[Path | None, typer.Option(help="Which run was chosen; without it, the run of the settings.")] = None,
-    runs: Annotated[Path | None, typer.Option(help="Folder of the grid's runs, where a blend that was chosen learned its weights.")] = None,
+    learned: Annotated[
+        list[Path] | None, typer.Option(help="Model folder of a run of the grid that combines others, where it learned to.")
+    ] = None,
     properties: Annotated[Path | None, typer.Option(help="The shop's item properties, for families that look at categories.")] = None,
     settings: Annotated[str, typer.Option(help='JSON: {"training": …, "run": …}.')] = "{}",
     code: Annotated[str, typer.Option(help="Digest of the code, part of the resume point's name.")] = "",
@@ -34,9 +36,10 @@ def refit(
     given = parse_settings(settings)
     chosen = {} if choice is None else read_json(existing(choice))
     run = chosen["refit"] if chosen else required(given, "run")
-    learned = existing(runs / chosen["learned"] / "model") if chosen.get("learned") and runs is not None else None
+    fitted = {folder.parent.name: folder for folder in learned or []}
+    taught = existing(fitted[chosen["learned"]]) if chosen.get("learned") in fitted else None
     paths = {"items": existing(items), "train": existing(sessions)}
     if properties is not None:
         paths["properties"] = existing(properties)
     outputs = {"model": model, "history": history, "params": params}
-    train_run(run, paths, outputs, section(given, "training", TrainingSettings), work, code, device, learned=learned)
+    train_run(run, paths, outputs, section(given, "training", TrainingSettings), work, code, device, learned=taught)

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from recsys.settings.base import Fraction, Section
 
@@ -25,8 +26,8 @@ class Member(Section):
 class BlendParameters(Section):
     """Several models as one: a weighted sum of what they say of the items that any of them lists."""
 
-    combines: list[Member] = []
-    """What is combined; the workflow fills it in from the run's `members`."""
+    combines: SkipJsonSchema[list[Member]] = []
+    """What is combined; the workflow fills it in from the run's `members`, and no configuration says it."""
     method: Literal["stacking", "scores", "reciprocal_rank"] = "stacking"
     """What is summed up: each member's reciprocal rank (Cormack et al., SIGIR 2009), its calibrated scores, or both (stacking, Wolpert,
     1992). The weights are learned on validation."""
