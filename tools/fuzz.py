@@ -35,7 +35,7 @@ COLUMNS = {"extra": ["event", "value"], "apart": ["part"], "keep": "keep"}
 
 def _table(rows: int, texts: bool, random_: random.Random) -> pa.Table:
     ids = [random_.randrange(6) for _ in range(rows)]
-    names = pa.array([f"é{number}" for number in ids]) if texts else pa.array(ids, pa.int64())
+    names = pa.array([f"é{number}" for number in ids], pa.string()) if texts else pa.array(ids, pa.int64())
     times = pa.array(sorted(random_.randrange(10**7) for _ in range(rows)), pa.int64())
     return pa.table(
         {
