@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # Builds the extension from the checkout's sources into the environment.
-# Sources: 3e3af0cb543563fa9e06a7ab740f9f275258a2d1788f546683d2d3688dbfa7e7
+# Sources: 22256429b8ceacd8d00895d59d99267ff5714ea9e12b0efe10d559e6784fac78
 set -euo pipefail
 python -m pip install --no-deps --no-build-isolation "${RECSYS_CHECKOUT:-$PWD}/rust_sessionizer"
