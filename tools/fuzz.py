@@ -8,6 +8,7 @@ program with 1.
 
 import argparse
 import io
+import os
 import random
 import resource
 import select
@@ -26,8 +27,10 @@ import pyarrow.parquet as pq
 
 import rust_sessionizer as rs
 
-HANGS_AFTER = 30
-"""Seconds for a file of some kilobytes."""
+HANGS_AFTER = 20
+"""Seconds of processor time for a file of some kilobytes; on a busy machine that may be long."""
+STANDS_STILL_AFTER = 900
+"""Seconds without an answer, whatever the processor did."""
 MOST_BYTES = 1 << 30
 READERS = ("parquet", "csv", "shard", "state")
 COLUMNS = {"extra": ["event", "value"], "apart": ["part"], "keep": "keep"}
@@ -35,7 +38,7 @@ COLUMNS = {"extra": ["event", "value"], "apart": ["part"], "keep": "keep"}
 
 def _table(rows: int, texts: bool, random_: random.Random) -> pa.Table:
     ids = [random_.randrange(6) for _ in range(rows)]
-    names = pa.array([f"é{number}" for number in ids]) if texts else pa.array(ids, pa.int64())
+    names = pa.array([f"é{number}" for number in ids], pa.string()) if texts else pa.array(ids, pa.int64())
     times = pa.array(sorted(random_.randrange(10**7) for _ in range(rows)), pa.int64())
     return pa.table(
         {
@@ -199,6 +202,7 @@ def read(reader: str, path: Path, folder: Path) -> str:
 def serve() -> None:
     """Reads files by the name of their reader and their path, until the end; says what came of each, and the most memory so far."""
     resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+    print("ready", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for line in sys.stdin:
             reader, path = line.rstrip("\n").split("\t")
@@ -218,12 +222,29 @@ class Worker:
             [sys.executable, __file__, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.open("wb"), text=True
         )
         self.peak = 0
+        self.process.stdout.readline()  # it is ready
+
+    def _answers(self) -> bool:
+        """Whether an answer comes before the process has computed for too long."""
+        begin, spent = time.monotonic(), self._computed()
+        while time.monotonic() - begin < STANDS_STILL_AFTER and self._computed() - spent < HANGS_AFTER:
+            if select.select([self.process.stdout], [], [], 1)[0]:
+                return True
+        return False
+
+    def _computed(self) -> float:
+        """Seconds of processor time, or of the clock where the system does not tell."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return time.monotonic()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def read(self, reader: str, path: Path) -> str:
         """What came of a file; begins with `!` where it is a finding."""
         self.process.stdin.write(f"{reader}\t{path}\n")
         self.process.stdin.flush()
-        if not select.select([self.process.stdout], [], [], HANGS_AFTER)[0]:
+        if not self._answers():
             self.process.kill()
             return "!hangs"
         line = self.process.stdout.readline()

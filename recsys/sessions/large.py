@@ -18,6 +18,8 @@ from recsys.sessions.summary import EventCounts, summarize
 from recsys.settings.sessions import SessionSettings, SplitSettings
 
 CATALOGUE, COUNTS = "catalogue.parquet", "counts.json"
+LEAST_MEMORY = 64 << 20
+"""Bytes that the extension needs whatever the log."""
 
 
 def open_log(parts: list[Path], test_parts: list[Path], exclusions: Path | None) -> Log:
@@ -104,7 +106,7 @@ def sessionize_coded(
             sorted(path for path in folder.glob("*.parquet") if path.name != CATALOGUE),
             output,
             gap=settings.gap,
-            memory_limit=memory_limit,
+            memory_limit=max(memory_limit, LEAST_MEMORY),
             **owner,
             apart=apart,
             item="item",
@@ -136,7 +138,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 def join_shards(shards: list[Path], output: Path, memory_limit: int, threads: int | None = None) -> None:
     """Join the shards of all visitors into the table."""
     with _told():
-        rust_sessionizer.join_shards(shards, output, memory_limit=memory_limit, columns=SESSION_COLUMNS, threads=threads)
+        rust_sessionizer.join_shards(shards, output, memory_limit=max(memory_limit, LEAST_MEMORY), columns=SESSION_COLUMNS, threads=threads)
 
 
 def describe(folder: Path, sessions: Path, settings: SessionSettings, split: SplitSettings) -> tuple[pl.DataFrame, dict[str, Any]]:

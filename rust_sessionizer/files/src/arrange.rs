@@ -106,6 +106,8 @@ impl<'a> Arranger<'a> {
             }
         }
         short(held)?;
+        // Stretches of the runs are in order already, which this sort makes use of.
+        #[allow(clippy::stable_sort_primitive)]
         keys.sort();
         let order: Vec<u32> = keys.iter().map(|&(_, session)| session).collect();
         let mut ends = Vec::with_capacity(order.len());

@@ -225,6 +225,7 @@ fn arrow_type(csv_type: CsvType) -> DataType {
 }
 
 /// What the values seen so far cannot be.
+#[allow(clippy::struct_excessive_bools)] // each of them is one answer
 #[derive(Debug, Clone, Copy, Default)]
 struct Guess {
     not_integer: bool,
@@ -246,10 +247,9 @@ impl Guess {
 
     fn guessed(self) -> CsvType {
         match self {
-            Self { seen: false, .. } => CsvType::Text,
-            Self { not_integer: false, .. } => CsvType::Integer,
-            Self { not_float: false, .. } => CsvType::Float,
-            Self { not_truth: false, .. } => CsvType::Boolean,
+            Self { seen: true, not_integer: false, .. } => CsvType::Integer,
+            Self { seen: true, not_float: false, .. } => CsvType::Float,
+            Self { seen: true, not_truth: false, .. } => CsvType::Boolean,
             _ => CsvType::Text,
         }
     }
@@ -258,8 +258,7 @@ impl Guess {
 fn integer(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
     };
     if digits.is_empty() {
         return None;

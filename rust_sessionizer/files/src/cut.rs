@@ -128,7 +128,9 @@ impl Cutter<'_> {
     fn cut_one(&self, partition: Partition, watch: &Watch) -> Result<(Option<Run>, u64)> {
         let rows = partition.rows;
         let mut lanes = self.layout.empty();
-        lanes.iter_mut().for_each(|lane| lane.reserve(rows));
+        for lane in &mut lanes {
+            lane.reserve(rows);
+        }
         let mut rows_in_chunk: Vec<u32> = Vec::with_capacity(rows);
         // The rows at which chunks begin, to find an event's place in the log.
         let mut chunks: Vec<(usize, u32)> = Vec::with_capacity(partition.blocks.len());
@@ -157,8 +159,8 @@ impl Cutter<'_> {
         }
         let heap = Heap::new(self.folder.join(format!("{}.sessions", unique())), self.room)?;
         let place = |&row: &u32| {
-            let chunk = chunks.partition_point(|&(first, _)| first <= row as usize) - 1;
-            u64::from(chunks[chunk].1) << 32 | u64::from(rows_in_chunk[row as usize])
+            let number = chunks.partition_point(|&(first, _)| first <= row as usize) - 1;
+            u64::from(chunks[number].1) << 32 | u64::from(rows_in_chunk[row as usize])
         };
         let starts = put_words(found.heads.iter().map(|&row| ordered(times[row as usize])), &heap)?;
         let places = put_words(found.heads.iter().map(place), &heap)?;
@@ -166,8 +168,8 @@ impl Cutter<'_> {
         let index = (0..found.heads.len())
             .step_by(usize::try_from(INDEX_STEP).unwrap_or(1))
             .map(|session| {
-                let head = found.heads[session];
-                ((ordered(times[head as usize]), place(&head)), found.offsets[session].cast_unsigned())
+                let row = found.heads[session];
+                ((ordered(times[row as usize]), place(&row)), found.offsets[session].cast_unsigned())
             })
             .collect();
         drop(times);

@@ -131,6 +131,7 @@ impl Error {
         move |error| Self::Io { path: path.to_owned(), error }
     }
 
+    #[allow(clippy::needless_pass_by_value)] // an error or a text
     pub(crate) fn unreadable(file: &Path, reason: impl ToString) -> Self {
         Self::Unreadable { file: file.to_owned(), reason: reason.to_string() }
     }

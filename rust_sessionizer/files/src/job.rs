@@ -163,9 +163,9 @@ fn write_table(
         for begin in (0..arranger.stretches()).step_by(plan.threads) {
             watch.check()?;
             let stretches = begin..(begin + plan.threads).min(arranger.stretches());
-            let arranged = arranger.arrange(stretches)?;
-            let clicks = arranged.iter().filter_map(|stretch| stretch.ends.last()).sum();
-            output.add(arranged)?;
+            let sessions = arranger.arrange(stretches)?;
+            let clicks = sessions.iter().filter_map(|stretch| stretch.ends.last()).sum();
+            output.add(sessions)?;
             watch.add(clicks);
         }
         output.finish()

@@ -81,7 +81,9 @@ impl Lane {
 
     pub(crate) fn of_integers(values: &[i64]) -> Self {
         let mut bytes = Vec::with_capacity(values.len() * 8);
-        values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+        for value in values {
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
         Self { values: Values::Fixed { width: 8, bytes }, valid: None }
     }
 
@@ -127,10 +129,10 @@ impl Lane {
 
     /// Values of one width as numbers: equal where the values are, and the values themselves where their type is signed.
     pub(crate) fn integers(&self, signed: bool) -> Vec<i64> {
-        let Values::Fixed { width, bytes } = &self.values else { return Vec::new() };
         fn widened<const W: usize>(bytes: &[u8], widen: impl Fn([u8; W]) -> i64) -> Vec<i64> {
             bytes.as_chunks::<W>().0.iter().map(|&chunk| widen(chunk)).collect()
         }
+        let Values::Fixed { width, bytes } = &self.values else { return Vec::new() };
         match (width, signed) {
             (1, true) => widened(bytes, |bytes| i8::from_le_bytes(bytes).into()),
             (1, false) => widened(bytes, |bytes| u8::from_le_bytes(bytes).into()),

@@ -196,7 +196,9 @@ impl<'a> Output<'a> {
         let clicks = offsets[offsets.len() - 1];
         let sessions_of = |place: usize| {
             let mut lane = empty(&self.layout.lanes, &self.layout.session_lanes()).swap_remove(place);
-            group.iter().for_each(|(arranged, sessions)| lane.extend(&arranged.session_lanes[place], sessions.clone()));
+            for (arranged, sessions) in group {
+                lane.extend(&arranged.session_lanes[place], sessions.clone());
+            }
             lane
         };
         let clicks_of = |place: usize| {
@@ -210,8 +212,7 @@ impl<'a> Output<'a> {
         let fields: &[FieldRef] = self.table.schema.fields();
         let arrays = self.table.origins.par_iter().zip(fields).map(|(origin, field)| match *origin {
             Origin::Number => {
-                let first = first.cast_signed();
-                Ok(Arc::new((first..first + starts.len() as i64).collect::<Int64Array>()) as ArrayRef)
+                Ok(Arc::new((first.cast_signed()..).take(starts.len()).collect::<Int64Array>()) as ArrayRef)
             }
             Origin::Start => Lane::of_integers(&starts).into_arrow(field.data_type()),
             Origin::Session(place) => sessions_of(place).into_arrow(field.data_type()),

@@ -12,6 +12,8 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, TimeUnit as ArrowUnit};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::statistics::Statistics;
 use sessionizer_core::{Error as InputError, TimeUnit, to_millis};
 
 use crate::lane::Lane;
@@ -53,8 +55,8 @@ impl ParquetFile {
             // A footer that counts no nulls spares a byte a value; what it says is checked when the values are read.
             let none = |leaf: usize| {
                 footer.row_groups().iter().all(|group| {
-                    let statistics = group.columns().get(leaf).and_then(|column| column.statistics());
-                    statistics.and_then(|statistics| statistics.null_count_opt()) == Some(0)
+                    let statistics = group.columns().get(leaf).and_then(ColumnChunkMetaData::statistics);
+                    statistics.and_then(Statistics::null_count_opt) == Some(0)
                 })
             };
             let nullable = field.is_nullable() && !leaf.is_some_and(none);

@@ -80,7 +80,9 @@ pub(crate) fn read_words(blob: &Blob, words: Range<u64>) -> Result<Vec<u64>> {
 
 pub(crate) fn put_words(words: impl ExactSizeIterator<Item = u64>, heap: &Arc<Heap>) -> Result<Blob> {
     let mut bytes = Vec::with_capacity(words.len() * 8);
-    words.for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
+    for word in words {
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
     heap.put(bytes)
 }
 

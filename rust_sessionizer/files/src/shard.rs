@@ -45,7 +45,9 @@ pub(crate) fn write_shard(
     let mut directory = Directory::default();
     let shard = settings.shard.unwrap_or(Shard { number: 0, of: 1 });
     directory.text(&told(settings));
-    [shard.number as u64, shard.of as u64, events, owners].into_iter().for_each(|number| directory.number(number));
+    for number in [shard.number as u64, shard.of as u64, events, owners] {
+        directory.number(number);
+    }
     directory.layout(layout);
     directory.number(runs.len() as u64);
     for run in runs {
@@ -69,7 +71,9 @@ pub(crate) fn write_shard(
         }
         directory.number(run.index.len() as u64);
         for &((start, place), clicks) in &run.index {
-            [start, place, clicks].into_iter().for_each(|number| directory.number(number));
+            for number in [start, place, clicks] {
+                directory.number(number);
+            }
         }
         watch.add(run.clicks);
     }

@@ -34,7 +34,9 @@ impl Block {
         let bytes = self.blob.read_all()?;
         let (front, mut rest) = bytes.split_at(self.rows * 4);
         rows.extend(front.as_chunks::<4>().0.iter().map(|&row| u32::from_le_bytes(row)));
-        lanes.iter_mut().for_each(|lane| lane.read_block(self.rows, &mut rest));
+        for lane in lanes {
+            lane.read_block(self.rows, &mut rest);
+        }
         Ok(())
     }
 }
@@ -103,7 +105,9 @@ impl<'a> Splitter<'a> {
             for &row in &order[stretch.clone()] {
                 block.extend_from_slice(&rows.map_or(row, |rows| rows[row as usize]).to_le_bytes());
             }
-            grouped.iter().for_each(|lane| lane.write_block(&stretch, &mut block));
+            for lane in &grouped {
+                lane.write_block(&stretch, &mut block);
+            }
             let block = Block { chunk, rows: stretch.len(), blob: heap.put(block)? };
             if let Ok(mut filled) = self.filled[partition].lock() {
                 filled.push(block);

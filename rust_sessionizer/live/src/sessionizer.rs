@@ -203,19 +203,16 @@ impl Sessionizer {
         self.counts.placed += 1;
         self.newest = self.newest.max(Some(event.time));
         let waiting = Waiting { time: event.time, offset: event.offset, item: event.item.owned(), kept: event.kept };
-        match self.open.get_mut(&event.visitor) {
-            Some(events) => {
-                let place = events.partition_point(|before| before.time <= event.time);
-                events.insert(place, waiting);
-                if place == 0 {
-                    self.due.push(Reverse((event.time, event.visitor.owned())));
-                }
+        if let Some(events) = self.open.get_mut(&event.visitor) {
+            let place = events.partition_point(|before| before.time <= event.time);
+            events.insert(place, waiting);
+            if place == 0 {
+                self.due.push(Reverse((event.time, event.visitor.owned())));
             }
-            None => {
-                let visitor = event.visitor.owned();
-                self.due.push(Reverse((event.time, visitor.clone())));
-                self.open.insert(visitor, vec![waiting]);
-            }
+        } else {
+            let visitor = event.visitor.owned();
+            self.due.push(Reverse((event.time, visitor.clone())));
+            self.open.insert(visitor, vec![waiting]);
         }
     }
 

@@ -126,6 +126,14 @@ fn id(out: &mut Vec<u8>, id: &Id) {
     }
 }
 
+fn kind(byte: u8) -> Option<Kind> {
+    match byte {
+        1 => Some(Kind::Integer),
+        2 => Some(Kind::Text),
+        _ => None,
+    }
+}
+
 /// FNV-1a, 64 bits.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
@@ -142,10 +150,9 @@ impl Reader<'_> {
         let [gap, tolerance, next] = [self.number()?, self.number()?, self.number()?];
         let counts = Counts { placed: self.number()?, late: self.number()?, sessions: self.number()? };
         let (drop_repeats, closed) = (self.flag()?, self.flag()?);
-        let kinds = match (self.kind()?, self.kind()?) {
-            (Some(visitor), Some(item)) => Some((visitor, item)),
-            (None, None) => None,
-            _ => return None,
+        let kinds = match (self.byte()?, self.byte()?) {
+            (0, 0) => None,
+            (visitor, item) => Some((kind(visitor)?, kind(item)?)),
         };
         let seen = self.flag()?;
         let newest = Some(self.number()?.cast_signed()).filter(|_| seen);
@@ -169,7 +176,7 @@ impl Reader<'_> {
             }
         }
         state.restore_due();
-        (self.bytes.is_empty() && !(closed && !state.open.is_empty())).then_some((state, note))
+        (self.bytes.is_empty() && (!closed || state.open.is_empty())).then_some((state, note))
     }
 
     fn number(&mut self) -> Option<u64> {
@@ -188,15 +195,6 @@ impl Reader<'_> {
         match self.byte()? {
             0 => Some(false),
             1 => Some(true),
-            _ => None,
-        }
-    }
-
-    fn kind(&mut self) -> Option<Option<Kind>> {
-        match self.byte()? {
-            0 => Some(None),
-            1 => Some(Some(Kind::Integer)),
-            2 => Some(Some(Kind::Text)),
             _ => None,
         }
     }

@@ -1,5 +1,15 @@
 //! A stream in any batches against the whole log at once.
 
+// A test that cannot go on is one that failed; the numbers in it are small.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::too_many_lines,
+    clippy::type_complexity
+)]
+
 use proptest::prelude::*;
 use sessionizer_core::{Events, sessionize, with_threads};
 use sessionizer_live::{Arrival, Error, Id, IdRef, Session, Sessionizer, Settings};

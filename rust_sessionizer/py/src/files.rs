@@ -49,7 +49,7 @@ impl Summary {
     }
 }
 
-#[allow(clippy::too_many_arguments)] // they are Python's keywords
+#[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // they are Python's keywords, paths made anew from its own
 #[pyfunction]
 #[pyo3(
     signature = (inputs, output, gap=None, *, memory_limit=None, visitor=Some("visitor_id".to_owned()), item="item_id".to_owned(),
@@ -137,7 +137,7 @@ pub(crate) fn sessionize_files(
         .map(|inner| Summary { inner, counted: count_visitors })
 }
 
-#[allow(clippy::too_many_arguments)] // they are Python's keywords
+#[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // they are Python's keywords, paths made anew from its own
 #[pyfunction]
 #[pyo3(
     signature = (shards, output, *, memory_limit=None, columns=None, threads=None, scratch=None, progress=None),

@@ -157,7 +157,9 @@ impl Sessionizer {
         let (visitor, item) = self.inner.kinds().unwrap_or((Kind::Integer, Kind::Integer));
         let mut offsets = vec![0_i64];
         for session in sessions {
-            offsets.push(offsets[offsets.len() - 1] + session.items.len() as i64);
+            #[allow(clippy::cast_possible_wrap)] // as many as fit in memory
+            let clicks = session.items.len() as i64;
+            offsets.push(offsets[offsets.len() - 1] + clicks);
         }
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
         let listed = sessions.iter().flat_map(|session| &session.items);
@@ -180,7 +182,7 @@ impl Sessionizer {
 impl Names {
     fn note(&self) -> String {
         let names = [&self.visitor, &self.item, &self.timestamp].into_iter().chain(&self.keep);
-        names.map(|name| format!("{}:{name}", name.len())).collect()
+        names.fold(String::new(), |note, name| format!("{note}{}:{name}", name.len()))
     }
 
     fn of_note(note: &str) -> Option<Self> {
