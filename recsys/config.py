@@ -58,12 +58,13 @@ class FamilyParameters(Section):
     reranker: RerankerParameters = RerankerParameters()
     """A blend whose order is corrected by boosted trees."""
 
-    @model_validator(mode="after")
-    def _members_stand_with_runs(self) -> "FamilyParameters":
+    @model_validator(mode="before")
+    @classmethod
+    def _members_stand_with_runs(cls, written: Any) -> Any:
         for family in sorted(COMBINED_FAMILIES):
-            if getattr(self, family).combines:
+            if isinstance(written, dict) and isinstance(written.get(family), dict) and "combines" in written[family]:
                 raise ValueError(f"{family}.combines is filled in by the workflow; name the members of a run under runs.NAME.members")
-        return self
+        return written
 
 
 class RunSettings(Section):
@@ -104,7 +105,7 @@ class Run:
     Attributes
     ----------
     tuned
-        The file with the parameters of a search, where it is not there yet.
+        The file with the parameters of a search, its own or a member's, where it is not there yet.
     members
         The runs that it combines.
     """
@@ -132,8 +133,9 @@ class Run:
             If the parameters that a search should have found are not there yet.
         """
         if self.tuned is not None:
+            name = next((member.name for member in self.members if member.tuned), self.name)
             raise ConfigurationError(
-                f"runs.{self.name}.tuned: there is no file {self.tuned} (looked for it from {Path.cwd()}); run `snakemake tune` first, "
+                f"runs.{name}.tuned: there is no file {self.tuned} (looked for it from {Path.cwd()}); run `snakemake tune` first, "
                 "or correct the path"
             )
         return {
@@ -196,8 +198,8 @@ class Configuration(Section):
                         f"runs.{name}.members: a {run.model} has no members; only a {' or a '.join(sorted(COMBINED_FAMILIES))} has"
                     )
                 continue
-            if "combines" in run.parameters:
-                raise ValueError(f"runs.{name}.parameters.combines: write the members' names one level up, under runs.{name}.members")
+            if run.tuned is not None:
+                raise ValueError(f"runs.{name}.tuned: no search finds a {run.model}'s parameters; write it at the member that was searched")
             if len(run.members) < 2 or len(set(run.members)) < len(run.members):
                 raise ValueError(f"runs.{name}.members: a {run.model} combines two runs or more, each once, not {run.members}")
             for member in run.members:
@@ -223,6 +225,8 @@ class Configuration(Section):
         return self
 
     def _parameters(self, name: str, run: RunSettings) -> Section:
+        if run.model in COMBINED_FAMILIES and "combines" in run.parameters:
+            raise ValueError(f"runs.{name}.parameters.combines: write the members' names one level up, under runs.{name}.members")
         base: BaseModel = getattr(self.models, run.model)
         chosen = base.model_dump(mode="json", exclude_unset=True) | self._tuned(name, run) | run.parameters
         try:

@@ -1,73 +1,137 @@
-"""The union of several models' lists, against the obvious way to make it."""
+"""Candidates: what several members list, against dictionaries."""
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.models.candidates import Candidates
+from recsys.models.candidates import Candidates, Lists
 
-ITEMS = 6
+N_ITEMS, N_QUERIES, LENGTH = 6, 3, 4
+Row = tuple[list[int], list[int]]
+
+# A list has some distinct items, best first, with falling scores of few values, so that there are ties and scores of either sign.
+one_list = st.tuples(st.permutations(range(N_ITEMS)), st.lists(st.integers(-2, 2), max_size=LENGTH))
+some_lists = st.lists(st.lists(one_list, min_size=N_QUERIES, max_size=N_QUERIES), min_size=1, max_size=3)
+chosen_queries = st.lists(st.booleans(), min_size=N_QUERIES, max_size=N_QUERIES)
 
 
-def lists(*rows: list[tuple[int, float]], length: int = 3) -> tuple[np.ndarray, np.ndarray]:
+def as_lists(rows: list[Row], length: int = LENGTH) -> Lists:
     items = np.full((len(rows), length), -1, np.int32)
     scores = np.full((len(rows), length), -np.inf, np.float32)
-    for row, listed in enumerate(rows):
-        for place, (item, score) in enumerate(listed):
-            items[row, place], scores[row, place] = item, score
+    for row, (order, values) in enumerate(rows):
+        items[row, : len(values)] = order[: len(values)]
+        scores[row, : len(values)] = sorted(values, reverse=True)
     return items, scores
 
 
-def test_union_holds_every_listed_item_with_each_members_score_and_rank() -> None:
-    found = Candidates.union([lists([(4, 9.0), (1, 5.0)]), lists([(1, 0.5), (0, 0.25), (2, 0.125)])], ITEMS)
-    assert found.offsets.tolist() == [0, 4]
-    assert found.items.tolist() == [0, 1, 2, 4]
-    assert found.ranks.tolist() == [[0, 2], [2, 1], [0, 3], [1, 0]]
-    # What a member does not list scores as the last that it lists.
-    assert found.scores.tolist() == [[5.0, 0.25], [5.0, 0.5], [5.0, 0.125], [9.0, 0.125]]
+def union(drawn: list[list[Row]]) -> Candidates:
+    return Candidates.union([as_lists(rows) for rows in drawn], N_ITEMS)
 
 
-def test_member_that_lists_nothing_scores_nothing() -> None:
-    found = Candidates.union([lists([], [(2, 1.0)]), lists([(3, 2.0)], [])], ITEMS)
-    assert (found.offsets.tolist(), found.items.tolist()) == ([0, 1, 2], [3, 2])
-    assert found.scores.tolist() == [[0.0, 2.0], [1.0, 0.0]]
-    assert found.ranks.tolist() == [[0, 1], [1, 0]]
+def by_query(candidates: Candidates) -> list[list[tuple[int, tuple[float, ...], tuple[int, ...]]]]:
+    """Each query's candidates: item, scores, ranks."""
+    rows = list(zip(candidates.items.tolist(), map(tuple, candidates.scores.tolist()), map(tuple, candidates.ranks.tolist()), strict=True))
+    return [rows[begin:end] for begin, end in zip(candidates.offsets[:-1], candidates.offsets[1:], strict=True)]
 
 
-def test_query_without_any_candidate_has_none() -> None:
-    found = Candidates.union([lists([], [(2, 1.0)], [])], ITEMS)
-    assert found.offsets.tolist() == [0, 0, 1, 1]
-    assert found.places_of(np.array([2, 2, 2]), ITEMS).tolist() == [-1, 0, -1]
-    items, scores = found.best(np.array([7.0], np.float32), 2)
-    assert items.tolist() == [[-1, -1], [2, -1], [-1, -1]]
-    assert np.isneginf(scores[0]).all()
+def slow_union(lists: list[Lists]) -> list[list[tuple[int, tuple[float, ...], tuple[int, ...]]]]:
+    queries = []
+    for query in range(N_QUERIES):
+        listed, floors = [], []
+        for items, scores in lists:
+            own = [(int(item), float(score)) for item, score in zip(items[query], scores[query], strict=True) if item >= 0]
+            listed.append({item: (score, rank) for rank, (item, score) in enumerate(own, start=1)})
+            floors.append((own[-1][1] if own else 0.0, 0))
+        found = []
+        for item in sorted(set().union(*listed)):
+            told = [own.get(item, floor) for own, floor in zip(listed, floors, strict=True)]
+            found.append((item, tuple(score for score, _ in told), tuple(rank for _, rank in told)))
+        queries.append(found)
+    return queries
 
 
-def test_best_orders_by_score_then_item_and_leaves_minus_infinity_out() -> None:
-    found = Candidates.union([lists([(5, 3.0), (1, 2.0), (0, 1.0)])], ITEMS)
-    items, scores = found.best(np.array([2.0, 2.0, -np.inf], np.float32), 3)  # of the items 0, 1, 5
-    assert items.tolist() == [[0, 1, -1]]
-    assert scores.tolist() == [[2.0, 2.0, -np.inf]]
+def example() -> Candidates:
+    """Two members; the second query has no candidate at all, the last one's are by one member alone."""
+    first = as_lists([([4, 1], [3, 2]), ([], []), ([], [])], length=2)
+    second = as_lists([([1, 0, 5], [-1, -2, -2]), ([], []), ([5, 2], [7, 7])], length=3)
+    return Candidates.union([first, second], N_ITEMS)
 
 
-one_list = st.lists(st.tuples(st.integers(0, ITEMS - 1), st.integers(0, 4)), max_size=3, unique_by=lambda pair: pair[0])
+def test_union_has_every_members_scores_and_ranks() -> None:
+    found = example()
+    assert by_query(found) == [
+        [(0, (2, -2), (0, 2)), (1, (2, -1), (2, 1)), (4, (3, -2), (1, 0)), (5, (2, -2), (0, 3))],
+        [],
+        [(2, (0, 7), (0, 2)), (5, (0, 7), (0, 1))],
+    ]
+    assert (found.items.dtype, found.scores.dtype, found.ranks.dtype) == (np.int32, np.float32, np.int32)
+    assert found.queries.tolist() == [0] * 4 + [2] * 2
 
 
-@given(st.lists(st.tuples(one_list, one_list), min_size=1, max_size=4), st.data())
-def test_union_places_and_selections_agree_with_a_plain_count(queries: list, data: st.DataObject) -> None:
-    ordered = [[sorted(listed, key=lambda pair: -pair[1]) for listed in query] for query in queries]
-    found = Candidates.union([lists(*[query[member] for query in ordered]) for member in range(2)], ITEMS)
-    expected = [sorted({item for listed in query for item, _ in listed}) for query in ordered]
-    assert [found.items[begin:end].tolist() for begin, end in zip(found.offsets, found.offsets[1:], strict=False)] == expected
-    targets = np.array(data.draw(st.lists(st.integers(0, ITEMS - 1), min_size=len(queries), max_size=len(queries))))
-    for query, place in enumerate(found.places_of(targets, ITEMS)):
-        assert (place >= 0) == (targets[query] in expected[query])
-        assert place < 0 or (found.items[place] == targets[query] and found.queries[place] == query)
-    chosen = np.array(data.draw(st.lists(st.booleans(), min_size=len(queries), max_size=len(queries))), dtype=bool)
-    parts = [found.of(chosen), found.of(~chosen)]
-    kept = [items for items, taken in zip(expected, chosen, strict=True) if taken]
-    assert [parts[0].items[begin:end].tolist() for begin, end in zip(parts[0].offsets, parts[0].offsets[1:], strict=False)] == kept
-    joined = Candidates.concatenate(parts)
-    assert joined.items.tolist() == [item for part in parts for item in part.items]
-    assert joined.offsets[-1] == len(found.items)
-    assert len(joined) == len(found)
+@settings(max_examples=60)
+@given(some_lists)
+def test_union_is_that_of_dictionaries(drawn: list[list[Row]]) -> None:
+    assert by_query(union(drawn)) == slow_union([as_lists(rows) for rows in drawn])
+
+
+@pytest.mark.parametrize("n_queries", [0, 2])
+def test_no_queries_and_no_candidates_are_no_special_case(n_queries: int) -> None:
+    empty = Candidates.union([as_lists([([], [])] * n_queries)] * 2, N_ITEMS)
+    assert (len(empty), empty.scores.shape) == (n_queries, (0, 2))
+    assert empty.offsets.tolist() == [0] * (n_queries + 1)
+    assert empty.places_of(np.zeros(n_queries, np.int32), N_ITEMS).tolist() == [-1] * n_queries
+    items, scores = empty.best(np.empty(0, np.float32), 3)
+    assert items.tolist() == [[-1] * 3] * n_queries
+    assert np.isneginf(scores).all()
+    assert empty.over_queries(np.empty(0, np.float32), np.maximum).shape == (0,)
+
+
+@settings(max_examples=40)
+@given(some_lists, st.lists(st.integers(0, N_ITEMS - 1), min_size=N_QUERIES, max_size=N_QUERIES))
+def test_targets_are_found_where_they_stand(drawn: list[list[Row]], targets: list[int]) -> None:
+    found = union(drawn)
+    expected = []
+    for query, target in enumerate(targets):
+        own = range(found.offsets[query], found.offsets[query + 1])
+        expected.append(next((place for place in own if found.items[place] == target), -1))
+    assert found.places_of(np.array(targets, np.int32), N_ITEMS).tolist() == expected
+
+
+@settings(max_examples=40)
+@given(some_lists, chosen_queries, st.integers(1, 3))
+def test_parts_are_those_of_lists(drawn: list[list[Row]], chosen: list[bool], step: int) -> None:
+    found = union(drawn)
+    rows = by_query(found)
+    wanted = [own for own, wanted in zip(rows, chosen, strict=True) if wanted]
+    some = found.of(np.array(chosen))
+    assert by_query(some) == wanted
+    assert by_query(Candidates.concatenate([found, some, found])) == [*rows, *wanted, *rows]
+    each = enumerate(row for own in rows for row in own)
+    stepped = {id(row) for place, row in each if place % step == 0}
+    assert by_query(found.at(np.arange(0, len(found.items), step))) == [[row for row in own if id(row) in stepped] for own in rows]
+
+
+@settings(max_examples=60)
+@given(some_lists, st.integers(1, 8), st.data())
+def test_the_best_are_those_of_sorting(drawn: list[list[Row]], k: int, data: st.DataObject) -> None:
+    found = union(drawn)
+    values = st.sampled_from([-np.inf, -1.0, 0.0, 2.5])
+    scores = np.array(data.draw(st.lists(values, min_size=len(found.items), max_size=len(found.items))), np.float32)
+    items, best = found.best(scores, k)
+    assert (items.dtype, best.dtype, items.shape, best.shape) == (np.int32, np.float32, (N_QUERIES, k), (N_QUERIES, k))
+    for query in range(N_QUERIES):
+        own = slice(found.offsets[query], found.offsets[query + 1])
+        listed = sorted(
+            (-score, item) for score, item in zip(scores[own].tolist(), found.items[own].tolist(), strict=True) if score > -np.inf
+        )
+        expected = [(item, -score) for score, item in listed][:k]
+        assert list(zip(items[query].tolist(), best[query].tolist(), strict=True)) == expected + [(-1, -np.inf)] * (k - len(expected))
+
+
+@pytest.mark.parametrize(("reduce", "values"), [(np.maximum, [4, 9]), (np.minimum, [1, 5])])
+def test_what_is_made_of_each_query_stands_at_its_candidates(reduce: np.ufunc, values: list[int]) -> None:
+    given_values = np.array([3, 1, 4, 1, 5, 9], np.float32)
+    assert example().over_queries(given_values, reduce).tolist() == [values[0]] * 4 + [values[1]] * 2
+    last_is_empty = example().of(np.array([True, True, False]))
+    assert last_is_empty.over_queries(given_values[:4], reduce).tolist() == [values[0]] * 4
