@@ -18,7 +18,7 @@ BATCH_EVENTS = 1_000_000
 """Events that are handled at once."""
 
 BYTES_AN_EVENT, BYTES_A_TEXT = 220, 60
-"""What making sessions at once takes at its peak: with integer ids, and more for each id that is text."""
+"""What making sessions at once is reckoned to take at its peak: with integer ids, and more for each id that is text."""
 
 
 @dataclass(frozen=True)
