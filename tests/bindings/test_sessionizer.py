@@ -120,7 +120,7 @@ def test_every_layout_of_arrow_gives_the_same(events, gap, skip, layout, chunk):
 def test_numbers_are_those_of_the_sessions(events, gap, threads):
     numbers = rs.number_sessions(events, gap, threads=threads)
     assert numbers.dtype == pl.Int32
-    rows = events.with_row_index("price")
+    rows = events.drop("price").with_row_index("price")
     sessions = rs.sessionize(rows, gap, extra=["price"])
     listed = sessions.select("session_id", "price").explode("price").sort("price")
     assert numbers.to_list() == listed["session_id"].to_list()

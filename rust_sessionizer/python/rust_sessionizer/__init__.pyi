@@ -645,7 +645,7 @@ def filter_support(
     >>> import polars as pl
     >>> sessions = pl.DataFrame({"items": [[1, 2], [1, 1, 3], [4, 2]]})
     >>> filter_support(sessions, min_support=2, min_length=2)["items"].to_list()
-    [[1, 2], [1, 1]]
+    [[1, 1]]
     """
 
 @overload
