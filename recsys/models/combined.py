@@ -252,13 +252,15 @@ def _way_of(parameters: BlendParameters) -> dict[str, Any]:
 
 def _fitted(member: Member, data: FitData, context: FitContext) -> Model:
     """The member as it was fitted, where it was; else fitted here, without validation."""
+    kind = model_class(member.model)
     if member.name in context.members:
         folder = context.members[member.name]
         described = read_manifest(folder)
         if (described["family"], described["seed"]) != (member.model, member.seed):
             raise DataError(f"{folder} holds a {described['family']} with seed {described['seed']}, not the member {member.run}")
+        if kind.parameters_class.model_validate(described["parameters"]) != kind.parameters_class.model_validate(member.parameters):
+            raise DataError(f"{folder} holds a {member.model} of other parameters than the member {member.run}; fit it again")
         return load_model(folder)
-    kind = model_class(member.model)
     model = kind(kind.parameters_class.model_validate(member.parameters), seed=member.seed)
     folder = context.resume_folder / member.name if context.resume_folder is not None else None
     own = replace(context, validate=None, resume_folder=folder, history=[], members={}, learned=None)

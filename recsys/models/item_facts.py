@@ -1,5 +1,9 @@
 """What the training sessions say of each item, and what a session so far says of a candidate; nothing of what came after the cut.
 
+Items with few clicks are described alike. Public logs are often published after items with fewer than, say, 5 clicks *in all* were taken
+out: there, an item with one click before the cut is known to have four after it, and a model that can read such a count foresees them
+(docs/evaluation.md). In a shop's own log so small a count says next to nothing.
+
 Shapes: V items, C clicks in training, Q queries, U candidates of all queries together.
 """
 
@@ -24,13 +28,13 @@ class ItemFacts:
     Attributes
     ----------
     clicks : float32 [V]
-        Clicks of each item.
+        Clicks of each item; of items with fewer than the least that is told, that.
     trend : float32 [V]
-        Logarithm of an item's share of the last sessions' clicks over its share of all, both smoothed.
+        Logarithm of an item's share of the last sessions' clicks over its share of all, both smoothed; 0 with few clicks.
     age : float32 [V]
-        Share of the training sessions that started after the last one with the item.
+        Share of the training sessions that started after the last one with the item; a half with few clicks.
     repeats : float32 [V]
-        Share of an item's clicks after which the session comes back to it, smoothed.
+        Share of an item's clicks after which the session comes back to it, smoothed; what the smoothing gives with few clicks.
     pairs : int64 [pairs]
         `distance * V * V + item * V + follower` of every pair of clicks at a distance of 1 or 2, from 0, ascending.
     counts : float32 [pairs]
@@ -48,7 +52,7 @@ class ItemFacts:
     categories: np.ndarray
 
     @classmethod
-    def of(cls, train: Sessions, n_items: int, recent: float, categories: np.ndarray | None = None) -> "ItemFacts":
+    def of(cls, train: Sessions, n_items: int, recent: float, least: int, categories: np.ndarray | None = None) -> "ItemFacts":
         """The facts of training sessions ordered by their start.
 
         Parameters
@@ -59,6 +63,8 @@ class ItemFacts:
             V.
         recent
             The share of the sessions, the last ones, that tell an item's trend.
+        least
+            Clicks from which on an item's own counts are told.
         categories
             What each item belongs to, where that is known.
         """
@@ -78,11 +84,12 @@ class ItemFacts:
             found = np.unique(keys, return_counts=True)
             pairs.append(found[0])
             counts.append(found[1])
+        few = clicks < least
         return cls(
-            clicks.astype(np.float32),
-            np.log(late_share / share).astype(np.float32),
-            (1 - last / max(len(train) - 1, 1)).astype(np.float32),
-            ((again + 1) / (clicks + 10)).astype(np.float32),
+            np.maximum(clicks, least).astype(np.float32),
+            np.where(few, 0, np.log(late_share / share)).astype(np.float32),
+            np.where(few, 0.5, 1 - last / max(len(train) - 1, 1)).astype(np.float32),
+            np.where(few, 1 / 10, (again + 1) / (clicks + 10)).astype(np.float32),
             np.concatenate(pairs),
             np.concatenate(counts).astype(np.float32),
             np.full(n_items, -1, np.int32) if categories is None else categories,

@@ -26,8 +26,8 @@ _UNLISTED = 1_000
 """Rank that stands for not being listed by a member."""
 _JUDGED = 20
 """Places whose order the trees are to get right."""
-_TIE = 1e-4
-"""Weight of the blend's score beside the trees'."""
+_TIE = 1e-6
+"""What a place in the blend's order weighs beside the trees' scores, which lie within a few units of 0: enough to part ties in float32."""
 
 
 class Reranker(Blend):
@@ -50,7 +50,7 @@ class Reranker(Blend):
 
     def describe(self, data: FitData) -> None:
         """As `Combined` has it."""
-        self.facts_ = ItemFacts.of(data.train, data.n_items, self.parameters.recent, data.categories)
+        self.facts_ = ItemFacts.of(data.train, data.n_items, self.parameters.recent, self.parameters.least_clicks, data.categories)
 
     def begin(self) -> None:
         """Forget every stage."""
@@ -65,7 +65,7 @@ class Reranker(Blend):
             return
         stage = len(self.weights_) - 1
         scores = super().combine(stage, queries, candidates)
-        best, places = self._best(candidates, scores)
+        best, places, order = self._best(candidates, scores)
         clicked = np.zeros(len(scores), np.int8)
         clicked[chosen] = 1
         # A query whose target is not among the best teaches no order.
@@ -74,7 +74,7 @@ class Reranker(Blend):
         if not rows.any():
             self.trees_.append(None)
             return
-        features = self._features(queries, best, scores[places])
+        features = self._features(queries, best, scores[places], order)
         groups = np.diff(best.offsets)[told]
         self.trees_.append(self._grow(features[rows], clicked[places][rows], groups))
 
@@ -99,30 +99,28 @@ class Reranker(Blend):
     def combine(self, stage: int, queries: Queries, candidates: Candidates) -> np.ndarray:
         """As `Combined` has it: the blend's order, corrected; -inf below its best."""
         scores = super().combine(stage, queries, candidates)
-        best, places = self._best(candidates, scores)
+        best, places, order = self._best(candidates, scores)
         corrected = np.full(len(scores), -np.inf, np.float32)
         trees = self.trees_[stage]
         if trees is None or not len(places):
             corrected[places] = scores[places]
         else:
-            grown = trees.predict(self._features(queries, best, scores[places]), num_threads=threads())
-            corrected[places] = grown + _TIE * scores[places]
+            grown = trees.predict(self._features(queries, best, scores[places], order), num_threads=threads())
+            corrected[places] = grown - _TIE * order
         return corrected
 
-    def _best(self, candidates: Candidates, scores: np.ndarray) -> tuple[Candidates, np.ndarray]:
-        """Each query's best candidates by the blend, and which they are: int64."""
-        order = np.lexsort((candidates.items, -scores, candidates.queries))
-        place = np.arange(len(order)) - candidates.offsets[candidates.queries]
-        places = np.sort(order[place < self.parameters.depth])
-        return candidates.at(places), places
+    def _best(self, candidates: Candidates, scores: np.ndarray) -> tuple[Candidates, np.ndarray, np.ndarray]:
+        """Each query's best candidates by the blend; which they are, and each one's place in its query from 0: int64."""
+        sorted_rows = np.lexsort((candidates.items, -scores, candidates.queries))
+        order = np.empty(len(sorted_rows), np.int64)
+        order[sorted_rows] = np.arange(len(sorted_rows)) - candidates.offsets[candidates.queries]
+        places = np.flatnonzero(order < self.parameters.depth)
+        return candidates.at(places), places, order[places]
 
-    def _features(self, queries: Queries, best: Candidates, scores: np.ndarray) -> np.ndarray:
+    def _features(self, queries: Queries, best: Candidates, scores: np.ndarray, order: np.ndarray) -> np.ndarray:
         """float32 [U, F]: what the members say, the blend, and the facts."""
-        order = np.lexsort((best.items, -scores, best.queries))
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order)) - best.offsets[best.queries]
         highest = best.over_queries(scores, np.maximum)
-        columns = [*self._said(best).T, *np.where(best.ranks > 0, best.ranks, _UNLISTED).T, *best.scores.T, scores - highest, place]
+        columns = [*self._said(best).T, *np.where(best.ranks > 0, best.ranks, _UNLISTED).T, *best.scores.T, scores - highest, order]
         columns += facts_of_candidates(self.facts_, queries, best).values()
         return np.stack(columns, axis=1).astype(np.float32)
 

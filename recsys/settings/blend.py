@@ -58,3 +58,6 @@ class RerankerParameters(BlendParameters):
     """Share of the features that a tree may look at."""
     recent: Fraction = 0.1
     """The last part of the training sessions, by which an item's trend is told."""
+    least_clicks: int = Field(default=10, ge=1)
+    """Clicks from which on the trees are told an item's own counts; items with fewer look alike to them. At least what a log that was
+    published without its rare items left out: there, few clicks before the cut mean many after it."""

@@ -188,6 +188,17 @@ def test_fitted_members_are_taken_as_they_are(tmp_path: Path) -> None:
         make(Blend).fit(data, FitContext(members=folders | {"follow": folders["popular"]}))
 
 
+def test_a_member_of_other_parameters_is_refused(tmp_path: Path) -> None:
+    data = fit_data(VALID)
+    member = next(member for member in MEMBERS if member.name == "follow")
+    own = model_class(member.model)
+    other = own.parameters_class(**member.parameters | {"direction": "both"})
+    assert other != own.parameters_class(**member.parameters)
+    own(other).fit(data).save(tmp_path)
+    with pytest.raises(DataError, match="other parameters than the member follow"):
+        make(Blend).fit(data, FitContext(members={"follow": tmp_path}))
+
+
 def test_validation_must_say_when_sessions_start_and_hold_predictions() -> None:
     data = fit_data(VALID)
     without = FitData(data.train, data.items, Sessions(data.valid.items, data.valid.offsets))

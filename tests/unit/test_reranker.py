@@ -58,7 +58,7 @@ def test_the_future_teaches_nothing() -> None:
 
 
 def test_facts_are_of_the_training_sessions_alone(reranker: Reranker) -> None:
-    expected = ItemFacts.of(data_with().train, N_ITEMS, reranker.parameters.recent)
+    expected = ItemFacts.of(data_with().train, N_ITEMS, reranker.parameters.recent, reranker.parameters.least_clicks)
     for name, array in vars(expected).items():
         np.testing.assert_array_equal(vars(reranker.facts_)[name], array)
     other = fitted("reranker", started(random_sessions(30, seed=9), range(30)))
@@ -155,7 +155,7 @@ def test_the_last_trees_are_taken_over_by_a_refit(before: np.ndarray | None, aft
     model = combined("reranker").fit(replace(longer, categories=after), FitContext(learned=folder))
     assert text(model) == text(learned)[-1:]
     np.testing.assert_array_equal(model.weights_[0], learned.weights_[-1])
-    np.testing.assert_array_equal(model.facts_.clicks, ItemFacts.of(longer.train, N_ITEMS, 0.1).clicks)
+    np.testing.assert_array_equal(model.facts_.clicks, ItemFacts.of(longer.train, N_ITEMS, 0.1, 10).clicks)
     np.testing.assert_array_equal(model.facts_.categories, CATEGORIES if after is not None else np.full(N_ITEMS, -1))
     again = load_model(save(model, tmp_path / "again"))
     np.testing.assert_array_equal(again.score_all(QUERIES), model.score_all(QUERIES))
