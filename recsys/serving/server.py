@@ -98,9 +98,12 @@ def serve_package(package: Path, settings: ServeSettings, port: int | None = Non
     if settings.workers == 1:
         from recsys.serving.app import build_app
 
-        app = build_app(package, settings)
-        print(line, flush=True)
-        uvicorn.Server(uvicorn.Config(app, **options)).run(sockets=[listener])
+        class Server(uvicorn.Server):
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                print(line, flush=True)  # from here on Ctrl-C is the server's own
+
+        Server(uvicorn.Config(build_app(package, settings), **options)).run(sockets=[listener])
         return
 
     from uvicorn.supervisors import Multiprocess
@@ -110,5 +113,6 @@ def serve_package(package: Path, settings: ServeSettings, port: int | None = Non
     os.environ |= {PACKAGE_VARIABLE: str(package.resolve()), SETTINGS_VARIABLE: settings.model_dump_json()}
     os.environ[END_WITH_PARENT] = str(os.getpid())
     config = uvicorn.Config("recsys.serving.app:app_from_environment", factory=True, workers=settings.workers, **options)
+    workers = Multiprocess(config, sockets=[listener])  # takes over Ctrl-C
     print(line, flush=True)
-    Multiprocess(config, sockets=[listener]).run()
+    workers.run()
