@@ -72,7 +72,7 @@ pub fn encode_bytes(values: &impl ByteColumn) -> Result<Encoded> {
 pub fn factorize_integers(values: &[i64]) -> Result<Encoded> {
     check_rows(values.len())?;
     if let Some((least, width)) = dense(values) {
-        return factorize_dense(values, least, width);
+        return Ok(factorize_dense(values, least, width));
     }
     let seed = Seed::draw();
     let equal = |a: u32, b: u32| values[a as usize] == values[b as usize];
@@ -112,7 +112,7 @@ fn dense(values: &[i64]) -> Option<(i64, usize)> {
 const STEP: usize = 1 << 16;
 
 /// By a table with a place for every value there might be: codes are in the order of the values, and nothing is sorted.
-fn factorize_dense(values: &[i64], least: i64, width: usize) -> Result<Encoded> {
+fn factorize_dense(values: &[i64], least: i64, width: usize) -> Encoded {
     #[allow(clippy::cast_possible_truncation)] // below the width
     let place = |value: i64| value.wrapping_sub(least).cast_unsigned() as usize;
     // The first row of every value, then its code.
@@ -141,7 +141,7 @@ fn factorize_dense(values: &[i64], least: i64, width: usize) -> Result<Encoded> 
             *code = table[place(value)].load(Ordering::Relaxed).cast_signed();
         }
     });
-    Ok(Encoded { codes, first_rows })
+    Encoded { codes, first_rows }
 }
 
 const NONE: u32 = u32::MAX;

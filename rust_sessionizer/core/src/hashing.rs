@@ -30,15 +30,14 @@ impl Seed {
             state = fold(a ^ state, b ^ self.1);
             rest = more;
         }
-        let (a, b) = match (rest.first_chunk::<8>(), rest.last_chunk::<8>()) {
-            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-            _ => match (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
-                (Some(first), Some(last)) => (u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into()),
-                _ => {
-                    let byte = |place: usize| rest.get(place).copied().map_or(0, u64::from);
-                    (byte(0) | byte(1) << 8 | byte(2) << 16, 0)
-                }
-            },
+        // What is left, at most 15 bytes, as two numbers that may overlap.
+        let (a, b) = if let (Some(first), Some(last)) = (rest.first_chunk::<8>(), rest.last_chunk::<8>()) {
+            (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
+        } else if let (Some(first), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+            (u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into())
+        } else {
+            let byte = |place: usize| rest.get(place).copied().map_or(0, u64::from);
+            (byte(0) | byte(1) << 8 | byte(2) << 16, 0)
         };
         fold(fold(a ^ state, b ^ self.1) ^ self.0, 0x9E37_79B9_7F4A_7C15)
     }

@@ -37,7 +37,9 @@ pub(crate) fn by_time<'a, V: Visitors + ?Sized, C: Carry, E: Entry<C::Value>>(
         .par_chunks(step)
         .map(|times| {
             let mut counts = vec![0; buckets];
-            times.iter().for_each(|&time| counts[bucket_of(since(time))] += 1);
+            for &time in times {
+                counts[bucket_of(since(time))] += 1;
+            }
             counts
         })
         .collect();
@@ -110,9 +112,10 @@ impl<E: Copy> Scratch<E> {
         let (least, most) = bucket.iter().map(&number).fold((u64::MAX, 0), |(a, b), n| (a.min(n), b.max(n)));
         let shift = (u64::BITS - (most - least).leading_zeros()).saturating_sub(bucket.len().ilog2() + 1);
         #[allow(clippy::cast_possible_truncation)] // about as many as events
-        let part = |entry: &E| ((number(entry) - least) >> shift) as usize;
+        let part_of = |number: u64| ((number - least) >> shift) as usize;
+        let part = |entry: &E| part_of(number(entry));
         self.ends.clear();
-        self.ends.resize(((most - least) >> shift) as usize + 1, 0);
+        self.ends.resize(part_of(most) + 1, 0);
         for entry in &*bucket {
             self.ends[part(entry)] += 1;
         }

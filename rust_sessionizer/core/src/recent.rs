@@ -35,6 +35,7 @@ impl Recent {
     /// Puts `place` in the place of the visitor's last event, and gives that back if it is at `low` or later.
     ///
     /// `same` says whether an event is the visitor's; `hash_of` tells events' hashes, in case there must be more room.
+    #[allow(clippy::inline_always)] // a call costs as much as the look
     #[inline(always)]
     pub(crate) fn swap(
         &mut self,
@@ -125,6 +126,7 @@ impl Recent {
 
 impl Bucket {
     /// A bit a way: those with the tag and a recent event, and those that are free.
+    #[allow(clippy::inline_always)] // a call costs as much as the look
     #[inline(always)]
     fn look(&self, tag: i32, low: i32) -> (u32, u32) {
         raw::match_ways(&self.tags, &self.places, tag, low)

@@ -52,9 +52,10 @@ pub(crate) fn list<T: Timeline>(events: &T, gap: u64, with_times: bool) -> Swept
         .enumerate()
         .map(|(number, (values, times))| {
             let (first, last) = (stretches.firsts[number], stretches.firsts[number + 1]);
-            match events.filters() {
-                false => Sweep::<_, false>::new(events, gap, first, last, values, times).run(),
-                true => Sweep::<_, true>::new(events, gap, first, last, values, times).run(),
+            if events.filters() {
+                Sweep::<_, true>::new(events, gap, first, last, values, times).run()
+            } else {
+                Sweep::<_, false>::new(events, gap, first, last, values, times).run()
             }
         })
         .collect();
@@ -62,7 +63,7 @@ pub(crate) fn list<T: Timeline>(events: &T, gap: u64, with_times: bool) -> Swept
         close_up(&mut values, &room, &parts);
         close_up(&mut times, &time_rooms, &parts);
     }
-    let (offsets, heads) = join(parts);
+    let (offsets, heads) = join(&parts);
     Swept { values, times, offsets, heads }
 }
 
@@ -88,7 +89,7 @@ struct Part {
     listed: usize,
 }
 
-fn join(parts: Vec<Part>) -> (Vec<i64>, Vec<u32>) {
+fn join(parts: &[Part]) -> (Vec<i64>, Vec<u32>) {
     let counts = || parts.iter().map(|part| part.heads.len());
     let total: usize = counts().sum();
     let mut heads = zeros(total);
@@ -460,7 +461,7 @@ impl<'a, T: Timeline, const FILTERS: bool> Sweep<'a, T, FILTERS> {
     fn read_after(&mut self) {
         let (mut place, mut last) = (self.last, self.last - 1);
         while place < self.events.len() && is_near(self.events.time(last), self.events.time(place), self.gap) {
-            if (place - self.last) % BLOCK == 0 {
+            if (place - self.last).is_multiple_of(BLOCK) {
                 self.close(place);
                 self.list(place);
                 self.reserve(place, place + BLOCK);
@@ -541,7 +542,9 @@ pub(crate) fn number_events<T: Timeline>(events: &T, gap: u64) -> Vec<i32> {
         base += sessions;
     }
     numbers.par_chunks_mut(step).zip(&bases).skip(1).for_each(|(numbers, base)| {
-        numbers.iter_mut().for_each(|number| *number = number.wrapping_add(*base));
+        for number in numbers {
+            *number = number.wrapping_add(*base);
+        }
     });
     for ((_, crossing), base) in parts.iter().zip(&bases) {
         for &(place, number) in crossing {

@@ -31,19 +31,25 @@ impl Log {
     /// The same by every other way to ask: visitors as texts, items carried along, and a number for every row.
     fn agrees_with(&self, expected: &Sessions, threads: usize) -> Result<(), TestCaseError> {
         let same = |a: u32, b: u32| self.items[a as usize] == self.items[b as usize];
-        let names =
-            Texts(self.keys.iter().map(|key| format!("{:1$}", key, 1 + key.unsigned_abs() as usize % 30)).collect());
+        #[allow(clippy::cast_possible_truncation)] // below 30
+        let text = |key: &i64| format!("{:1$}", key, 1 + (key.unsigned_abs() % 30) as usize);
+        let texts = Texts(self.keys.iter().map(text).collect());
         let items: Vec<i64> = self.items.iter().map(|&item| i64::from(item)).collect();
         let whole = Self { keep: None, drop_repeats: false, ..self.clone() }.slow();
         let (keep, drop_repeats) = (self.keep.as_deref(), self.drop_repeats.then_some(&same as _));
         let (times, gap) = (&*self.times, self.gap);
         let answers = with_threads(Some(threads), || -> Result<_, Error> {
             let log = Events { keys: &*self.keys, times, gap, keep, drop_repeats };
-            let named = Events { keys: &Named(&names), times, gap, keep, drop_repeats };
-            Ok((sessionize(&named)?, list_sessions(&log, &items)?, number_sessions(&log)?, number_sessions(&named)?))
+            let by_text = Events { keys: &Named(&texts), times, gap, keep, drop_repeats };
+            Ok((
+                sessionize(&by_text)?,
+                list_sessions(&log, &items)?,
+                number_sessions(&log)?,
+                number_sessions(&by_text)?,
+            ))
         });
-        let (named, lists, numbers, of_named) = answers.and_then(|answers| answers)?;
-        prop_assert_eq!(&named, expected);
+        let (sessions, lists, numbers, numbers_by_text) = answers.and_then(|answers| answers)?;
+        prop_assert_eq!(&sessions, expected);
         let of = |column: &[i64], rows: &[u32]| rows.iter().map(|&row| column[row as usize]).collect::<Vec<_>>();
         prop_assert_eq!(lists.items, of(&items, &expected.rows));
         prop_assert_eq!(lists.times, of(&self.times, &expected.rows));
@@ -55,7 +61,7 @@ impl Log {
             whole.rows[rows].iter().for_each(|&row| slow[row as usize] = number);
         }
         prop_assert_eq!(&numbers, &slow);
-        prop_assert_eq!(&of_named, &slow);
+        prop_assert_eq!(&numbers_by_text, &slow);
         Ok(())
     }
 

@@ -71,7 +71,8 @@ impl CsvFile {
                     }
                     Role::Carried => arrow_type(told.unwrap_or_else(|| guess.guessed())),
                 };
-                Found { data_type, nullable: true }
+                let shown = guess.seen || told.is_some() || matches!(role, Role::Time | Role::Flag);
+                Found { data_type, nullable: true, shown }
             })
             .collect();
         for (found, (name, role)) in columns.iter().zip(&wanted) {

@@ -116,6 +116,8 @@ pub(crate) fn wanted(settings: &Settings) -> Vec<(&str, Role)> {
 pub(crate) struct Found {
     pub(crate) data_type: DataType,
     pub(crate) nullable: bool,
+    /// Whether the file itself shows the type: a CSV file without a value in the column takes that of the others.
+    pub(crate) shown: bool,
 }
 
 impl Found {
@@ -146,25 +148,30 @@ pub(crate) fn combine(settings: &Settings, files: &[(&Path, Vec<Found>)]) -> Res
     let wanted = wanted(settings);
     let mut lanes: Vec<Column> = Vec::new();
     for (place, (name, role)) in wanted.iter().enumerate() {
-        let mut known: Option<(PathBuf, DataType, bool)> = None;
+        let mut known: Option<(PathBuf, Found)> = None;
         for (file, found) in files {
-            let found = &found[place];
-            let data_type = if *role == Role::Time { in_utc() } else { plain(&found.data_type) };
-            match &mut known {
-                None => known = Some(((*file).to_owned(), data_type, found.nullable)),
-                Some((_, expected, nullable)) if *expected == data_type => *nullable |= found.nullable,
-                Some((first, expected, _)) => {
-                    return Err(Error::Differs {
-                        column: (*name).to_owned(),
-                        file: (*file).to_owned(),
-                        found: data_type.to_string(),
-                        first: first.clone(),
-                        expected: expected.to_string(),
-                    });
-                }
+            let mut found = found[place].clone();
+            found.data_type = if *role == Role::Time { in_utc() } else { plain(&found.data_type) };
+            let Some((first, known)) = &mut known else {
+                known = Some(((*file).to_owned(), found));
+                continue;
+            };
+            if known.shown && found.shown && known.data_type != found.data_type {
+                return Err(Error::Differs {
+                    column: (*name).to_owned(),
+                    file: (*file).to_owned(),
+                    found: found.data_type.to_string(),
+                    first: first.clone(),
+                    expected: known.data_type.to_string(),
+                });
+            }
+            known.nullable |= found.nullable;
+            if !known.shown {
+                (*file).clone_into(first);
+                (known.data_type, known.shown) = (found.data_type, found.shown);
             }
         }
-        let (_, data_type, nullable) = known.ok_or(Error::NoInput)?;
+        let Found { data_type, nullable, .. } = known.ok_or(Error::NoInput)?.1;
         lanes.push(Column { name: (*name).to_owned(), data_type, nullable: nullable && *role == Role::Carried });
     }
     Ok(Layout { lanes, keeps: settings.keep.is_some(), apart: settings.apart.len(), of_first: settings.of_first.len() })

@@ -60,7 +60,7 @@ impl ParquetFile {
                 })
             };
             let nullable = field.is_nullable() && !leaf.is_some_and(none);
-            let found = Found { data_type: field.data_type().clone(), nullable };
+            let found = Found { data_type: field.data_type().clone(), nullable, shown: true };
             found.check(name, role).map_err(Error::column(path))?;
             places.push(place);
             columns.push(found);

@@ -224,11 +224,6 @@ proptest! {
         let inputs = log.write(folder.path());
         let mut settings = settings();
         settings.gap = Some(gap_from_millis(gap).unwrap());
-        if log.texts {
-            // A CSV file without a row does not show of what type its columns are.
-            let texts = ["visitor", "item"].map(|name| (name.to_owned(), sessionizer_files::CsvType::Text));
-            settings.csv_types.extend(texts);
-        }
         settings.keep = keeps.then(|| "kept".to_owned());
         settings.drop_repeats = drop_repeats;
         settings.partitions = Some(partitions);

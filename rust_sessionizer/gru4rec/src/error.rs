@@ -38,6 +38,14 @@ pub enum Error {
         /// The last item there is.
         last: usize,
     },
+    /// An entry is not finite.
+    #[error("the entry {place} of '{name}' is not a finite number")]
+    NotFinite {
+        /// The array.
+        name: String,
+        /// Where in it.
+        place: usize,
+    },
     /// A schedule that contradicts itself.
     #[error("the schedule cannot be followed: {reason}")]
     Schedule {

@@ -8,6 +8,8 @@
 //! and in which order their results are put together, is the same for any number of threads. Matrices lie as the next
 //! product needs them, with the lanes of the batch beside each other wherever elementwise work is done, and what is
 //! elementwise is done where its operands have just been made. Unsafe code is in `team` and in `prefetch` alone.
+//!
+//! A [`Network`] is what training made, as a server asks it: the states after sessions, or after one click more.
 
 // Everything a vector loop calls must be inlined into it, to be compiled for the same registers as the loop.
 #![allow(clippy::inline_always)]
@@ -19,6 +21,7 @@ mod cell;
 mod error;
 mod loss;
 mod math;
+mod network;
 mod prefetch;
 mod product;
 mod random;
@@ -31,6 +34,7 @@ mod trainer;
 
 pub use adagrad::Learned;
 pub use error::{Error, Result};
+pub use network::{Network, States, Weights};
 pub use schedule::Schedule;
 pub use settings::{Embedding, Loss, Settings};
 pub use trainer::{Arrays, LayerArrays, Masks, PHASES, Trainer};

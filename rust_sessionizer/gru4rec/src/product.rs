@@ -117,6 +117,10 @@ fn store<S: Simd, const V: usize>(sums: &[S::f32s; V], out: &mut [f32]) {
 }
 
 impl RowsTimes<'_> {
+    fn rows(&self) -> usize {
+        self.starts.len()
+    }
+
     #[inline(always)]
     fn group<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, first: usize) {
         let offset = first * S::F32_LANES;
@@ -147,6 +151,10 @@ impl RowsTimes<'_> {
 }
 
 impl ColumnsTimes<'_> {
+    fn rows(&self) -> usize {
+        self.count
+    }
+
     #[inline(always)]
     fn group<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, first: usize) {
         let offset = first * S::F32_LANES;
@@ -170,24 +178,30 @@ impl ColumnsTimes<'_> {
     }
 }
 
-/// As many rows as the registers hold sums of beside V vectors of the right factor.
+/// As many rows as the registers hold sums of beside V vectors of the right factor; fewer, where there are no more.
 macro_rules! by_width {
     ($self:ident, $simd:ident, $S:ident) => {{
-        let right = $self.right;
+        let (right, rows) = ($self.right, $self.rows());
         right.groups::<$S>(
             #[inline(always)]
             |first, vectors| {
                 if $S::F32_LANES == 8 {
-                    match vectors {
-                        1 => $self.group::<$S, 10, 1>($simd, first),
+                    match (vectors, rows) {
+                        (1, _) => $self.group::<$S, 10, 1>($simd, first),
+                        (_, 1) => $self.group::<$S, 1, 2>($simd, first),
+                        (_, 2) => $self.group::<$S, 2, 2>($simd, first),
                         _ => $self.group::<$S, 6, 2>($simd, first),
                     }
                 } else {
-                    match vectors {
-                        1 => $self.group::<$S, 12, 1>($simd, first),
-                        2 => $self.group::<$S, 10, 2>($simd, first),
-                        3 => $self.group::<$S, 8, 3>($simd, first),
-                        4 => $self.group::<$S, 6, 4>($simd, first),
+                    match (vectors, rows) {
+                        (1, _) => $self.group::<$S, 12, 1>($simd, first),
+                        (2, _) => $self.group::<$S, 10, 2>($simd, first),
+                        (3, _) => $self.group::<$S, 8, 3>($simd, first),
+                        (4, 1) => $self.group::<$S, 1, 4>($simd, first),
+                        (4, 2) => $self.group::<$S, 2, 4>($simd, first),
+                        (4, _) => $self.group::<$S, 6, 4>($simd, first),
+                        (_, 1) => $self.group::<$S, 1, 5>($simd, first),
+                        (_, 2) => $self.group::<$S, 2, 5>($simd, first),
                         _ => $self.group::<$S, 5, 5>($simd, first),
                     }
                 }

@@ -5,6 +5,7 @@ mod column;
 mod encode;
 mod error;
 mod files;
+mod inference;
 mod input;
 mod lists;
 mod live;
@@ -32,6 +33,8 @@ mod _native {
     #[pymodule_export]
     use crate::files::{Summary, join_shards, sessionize_files};
     #[pymodule_export]
+    use crate::inference::Network;
+    #[pymodule_export]
     use crate::lists::{drop_repeats, filter_support, split};
     #[pymodule_export]
     use crate::live::Sessionizer;
@@ -40,7 +43,7 @@ mod _native {
     #[pymodule_export]
     use crate::output::{Array, Table};
     #[pymodule_export]
-    use crate::ranking::{Ranks, rank};
+    use crate::ranking::{ItemIndex, Ranks, rank};
     #[pymodule_export]
     use crate::schedule::{TrainingSchedule, training_schedule};
     #[pymodule_export]

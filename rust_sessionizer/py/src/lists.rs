@@ -28,6 +28,7 @@ pub(crate) fn drop_repeats(table: &Bound<PyAny>, items: &str) -> PyResult<Py<PyA
     give(table.py(), left, source.polars)
 }
 
+#[allow(clippy::needless_pass_by_value)] // an argument from Python
 #[pyfunction]
 #[pyo3(name = "split_sessions", signature = (table, cuts, *, times="times"))]
 pub(crate) fn split(table: &Bound<PyAny>, cuts: Vec<i64>, times: &str) -> PyResult<Vec<Py<PyAny>>> {

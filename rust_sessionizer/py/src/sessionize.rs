@@ -146,7 +146,7 @@ impl Request<'_> {
             && [&owner_arrays[0], &items].iter().all(|array| *array.data_type() == DataType::Int64)
         {
             let log = Events { keys: &**keys, times, gap, keep: keep.as_deref(), drop_repeats };
-            return self.listed(owners[0], sessionizer_core::list_sessions(&log, values)?);
+            return table_of(owners[0], sessionizer_core::list_sessions(&log, values)?);
         }
         let keep = keep.as_deref();
         let found = match &keys {
@@ -177,23 +177,23 @@ impl Request<'_> {
         columns.extend(extra?);
         batch(columns)
     }
+}
 
-    /// A table of what the core listed by itself.
-    fn listed(&self, owner: &str, found: Lists) -> Result<RecordBatch> {
-        let Lists { items, times, offsets, keys } = found;
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // fewer than 2^31
-        let heads = |ends: &[i64]| ends[..keys.len()].iter().map(|&end| end as u32).collect::<Vec<_>>();
-        let starts = gather(&times, &heads(&offsets));
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-        let items: ArrayRef = Arc::new(Int64Array::from(items));
-        batch(vec![
-            session_ids(keys.len()),
-            (owner.to_owned(), Arc::new(Int64Array::from(keys))),
-            ("start".to_owned(), in_utc(starts)),
-            ("items".to_owned(), list(&offsets, items)),
-            ("times".to_owned(), list(&offsets, in_utc(times))),
-        ])
-    }
+/// A table of what the core listed by itself.
+fn table_of(owner: &str, found: Lists) -> Result<RecordBatch> {
+    let Lists { items, times, offsets, keys } = found;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // fewer than 2^31
+    let heads = |ends: &[i64]| ends[..keys.len()].iter().map(|&end| end as u32).collect::<Vec<_>>();
+    let starts = gather(&times, &heads(&offsets));
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+    let items: ArrayRef = Arc::new(Int64Array::from(items));
+    batch(vec![
+        session_ids(keys.len()),
+        (owner.to_owned(), Arc::new(Int64Array::from(keys))),
+        ("start".to_owned(), in_utc(starts)),
+        ("items".to_owned(), list(&offsets, items)),
+        ("times".to_owned(), list(&offsets, in_utc(times))),
+    ])
 }
 
 fn session_ids(sessions: usize) -> (String, ArrayRef) {

@@ -192,14 +192,15 @@ impl Trainer {
     }
 }
 
-/// The exception for an error of the trainer.
-fn raised(error: &gru4rec::Error) -> PyErr {
+/// The exception for an error of the trainer, or of a network.
+pub(crate) fn raised(error: &gru4rec::Error) -> PyErr {
     let text = error.to_string();
     match error {
         gru4rec::Error::Setting { .. } | gru4rec::Error::Threads { .. } => SettingError::new_err(text),
-        gru4rec::Error::Length { .. } | gru4rec::Error::Item { .. } | gru4rec::Error::Schedule { .. } => {
-            ColumnError::new_err(text)
-        }
+        gru4rec::Error::Length { .. }
+        | gru4rec::Error::Item { .. }
+        | gru4rec::Error::NotFinite { .. }
+        | gru4rec::Error::Schedule { .. } => ColumnError::new_err(text),
     }
 }
 

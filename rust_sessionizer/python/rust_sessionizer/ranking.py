@@ -1,5 +1,5 @@
-"""Ranks among all items."""
+"""Ranks among all items, and the best of them."""
 
-from rust_sessionizer._native import Ranks, ScoreError, rank
+from rust_sessionizer._native import ItemIndex, Ranks, ScoreError, rank
 
-__all__ = ["Ranks", "ScoreError", "rank"]
+__all__ = ["ItemIndex", "Ranks", "ScoreError", "rank"]

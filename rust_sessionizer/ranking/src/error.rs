@@ -58,6 +58,14 @@ pub enum Error {
         /// The item.
         item: usize,
     },
+    /// An entry is not finite.
+    #[error("row {row} of '{name}' holds a number that is not finite")]
+    NotFinite {
+        /// The array.
+        name: &'static str,
+        /// The row.
+        row: usize,
+    },
     /// Threads could not be started.
     #[error("the threads could not be started: {reason}")]
     Threads {

@@ -73,24 +73,33 @@ impl<'a> Queries<'a> {
         }
         length("outputs", self.outputs.len(), queries * width)?;
         length("table", items.table.len(), items.count() * width)?;
-        known("targets", self.targets, items)?;
-        let Some(excluded) = self.excluded else { return Ok(()) };
-        length("begins", excluded.begins.len(), queries)?;
-        length("ends", excluded.ends.len(), queries)?;
-        known("excluded", excluded.items, items)?;
-        match (0..queries).find(|&query| excluded.of(query).is_none()) {
-            None => Ok(()),
-            Some(query) => Err(Error::Range {
-                query,
-                begin: excluded.begins[query],
-                end: excluded.ends[query],
-                entries: excluded.items.len(),
-            }),
-        }
+        known("targets", self.targets, items.count())?;
+        self.excluded.map_or(Ok(()), |excluded| excluded.check(queries, items.count()))
     }
 }
 
 impl<'a> Excluded<'a> {
+    pub(crate) fn check(self, queries: usize, items: usize) -> Result<()> {
+        length("begins", self.begins.len(), queries)?;
+        length("ends", self.ends.len(), queries)?;
+        known("excluded", self.items, items)?;
+        match (0..queries).find(|&query| self.of(query).is_none()) {
+            None => Ok(()),
+            Some(query) => {
+                let (begin, end) = (self.begins[query], self.ends[query]);
+                Err(Error::Range { query, begin, end, entries: self.items.len() })
+            }
+        }
+    }
+
+    /// A query's, ascending, each once.
+    pub(crate) fn sorted(self, query: usize) -> Vec<i32> {
+        let mut own = self.of(query).unwrap_or_default().to_vec();
+        own.sort_unstable();
+        own.dedup();
+        own
+    }
+
     fn of(self, query: usize) -> Option<&'a [i32]> {
         let begin = usize::try_from(self.begins[query]).ok()?;
         let end = usize::try_from(self.ends[query]).ok()?;
@@ -109,13 +118,8 @@ impl LeftOut {
     pub(crate) fn of(queries: Queries, range: Range<usize>) -> Self {
         let mut left_out = Self { items: Vec::new(), ends: Vec::new() };
         let Some(excluded) = queries.excluded else { return left_out };
-        let mut own = Vec::new();
         for query in range {
-            own.clear();
-            own.extend_from_slice(excluded.of(query).unwrap_or_default());
-            own.sort_unstable();
-            own.dedup();
-            left_out.items.extend_from_slice(&own);
+            left_out.items.extend_from_slice(&excluded.sorted(query));
             left_out.ends.push(left_out.items.len());
         }
         left_out
@@ -139,9 +143,9 @@ fn length(name: &'static str, found: usize, expected: usize) -> Result<()> {
     if found == expected { Ok(()) } else { Err(Error::Length { name, found, expected }) }
 }
 
-fn known(name: &'static str, named: &[i32], items: Items) -> Result<()> {
-    match named.iter().find(|&&item| place(item) >= items.count()) {
+fn known(name: &'static str, named: &[i32], items: usize) -> Result<()> {
+    match named.iter().find(|&&item| place(item) >= items) {
         None => Ok(()),
-        Some(&item) => Err(Error::Item { name, item, items: items.count() }),
+        Some(&item) => Err(Error::Item { name, item, items }),
     }
 }

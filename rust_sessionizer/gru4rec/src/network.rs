@@ -1,0 +1,521 @@
+//! The trained network by itself: its states after sessions, or after one click more.
+
+use pulp::Arch;
+
+use crate::error::{Error, Result};
+use crate::math::{sigmoid, tanh};
+use crate::prefetch::Ahead;
+use crate::product::{Right, RowsTimes, elementwise, padded};
+
+/// Gates of a cell: reset, update, new.
+const GATES: usize = 3;
+/// Clicks whose inputs are multiplied at once.
+const CLICKS: usize = 1 << 14;
+
+/// What a layer has learned; gates are stacked as reset, update, new.
+pub struct Weights<'a> {
+    /// [3H, D]; `None` in the first layer of a network without an embedding.
+    pub input: Option<&'a [f32]>,
+    /// [3H, H].
+    pub hidden: &'a [f32],
+    /// [3H].
+    pub bias_input: &'a [f32],
+    /// [3H].
+    pub bias_hidden: &'a [f32],
+}
+
+/// A trained network without what scores items.
+pub struct Network {
+    /// [V, D]: what enters after a click, or the first layer's products with it [V, 3H].
+    table: Vec<f32>,
+    items: usize,
+    width: usize,
+    layers: Vec<Layer>,
+}
+
+/// A layer, its weights transposed, and every gate padded to whole vectors.
+struct Layer {
+    /// H.
+    units: usize,
+    /// H, padded.
+    stride: usize,
+    /// [D, 3 * stride].
+    input: Option<Vec<f32>>,
+    /// [stride, 3 * stride].
+    hidden: Vec<f32>,
+    /// [3 * stride]: of both products, but for the new gate's of the state.
+    bias: Vec<f32>,
+    /// [stride]: the new gate's of the state.
+    bias_remembered: Vec<f32>,
+}
+
+/// States of some sessions, a layer after the other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct States {
+    /// Of each layer [sessions, H], one after the other.
+    pub layers: Vec<Vec<f32>>,
+}
+
+impl Network {
+    /// Of the input table [items, width] and the layers from the input on.
+    ///
+    /// # Errors
+    ///
+    /// If an array has not the length that the others ask for, or a number is not finite.
+    pub fn new(table: Vec<f32>, items: usize, layers: &[Weights]) -> Result<Self> {
+        if items == 0 || layers.is_empty() {
+            let (name, expected) =
+                if items == 0 { ("the number of items", "1 or more") } else { ("layers", "1 or more") };
+            return Err(Error::Setting { name, value: "0".to_owned(), expected });
+        }
+        let width = table.len() / items;
+        length("input_table", table.len(), items * width.max(1))?;
+        let mut entering = width;
+        let mut made = Vec::with_capacity(layers.len());
+        for (number, weights) in layers.iter().enumerate() {
+            let layer = Layer::new(number, weights, entering)?;
+            entering = layer.units;
+            made.push(layer);
+        }
+        finite("input_table", &table)?;
+        Ok(Self { table, items, width, layers: made })
+    }
+
+    /// H of the last layer.
+    #[must_use]
+    pub fn units(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.units)
+    }
+
+    /// H of every layer, from the input on.
+    #[must_use]
+    pub fn layers(&self) -> Vec<usize> {
+        self.layers.iter().map(|layer| layer.units).collect()
+    }
+
+    /// V.
+    #[must_use]
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
+    /// The states after sessions `items[offsets[s]..offsets[s + 1]]`, each begun from zero; of an empty one zero.
+    ///
+    /// A session's states do not depend on the others.
+    ///
+    /// # Errors
+    ///
+    /// If an item is unknown, or the offsets do not cut the items.
+    pub fn states(&self, items: &[i32], offsets: &[i64]) -> Result<States> {
+        let ends = self.check(items, offsets)?;
+        let sessions = ends.len() - 1;
+        let mut order: Vec<usize> = (0..sessions).collect();
+        order.sort_by_key(|&session| std::cmp::Reverse(ends[session + 1] - ends[session]));
+        let lengths: Vec<usize> = order.iter().map(|&session| ends[session + 1] - ends[session]).collect();
+        let mut states: Vec<Vec<f32>> = self.layers.iter().map(|layer| vec![0.0; sessions * layer.stride]).collect();
+        let longest = lengths.first().copied().unwrap_or(0);
+        let mut first = 0;
+        while first < longest {
+            // Positions whose inputs are multiplied together.
+            let mut last = first;
+            let mut clicked = Vec::new();
+            while last < longest && (last == first || clicked.len() < CLICKS) {
+                let alive = lengths.partition_point(|&length| length > last);
+                clicked.extend(order[..alive].iter().map(|&session| items[ends[session] + last]));
+                last += 1;
+            }
+            let from_clicks = self.enter(&clicked);
+            let mut taken = 0;
+            for position in first..last {
+                let alive = lengths.partition_point(|&length| length > position);
+                let size = GATES * self.layers[0].stride;
+                self.go_on(&from_clicks[taken * size..(taken + alive) * size], &mut states, alive);
+                taken += alive;
+            }
+            first = last;
+        }
+        let layers = self.layers.iter().zip(&states).map(|(layer, states)| {
+            let mut own = vec![0.0; sessions * layer.units];
+            for (place, &session) in order.iter().enumerate() {
+                own[session * layer.units..][..layer.units]
+                    .copy_from_slice(&states[place * layer.stride..][..layer.units]);
+            }
+            own
+        });
+        Ok(States { layers: layers.collect() })
+    }
+
+    /// The states after one click more of every session: from each layer's [sessions, H].
+    ///
+    /// # Errors
+    ///
+    /// If an item is unknown, or the states are not as many.
+    pub fn step(&self, items: &[i32], states: &States) -> Result<States> {
+        let sessions = items.len();
+        self.check_items(items)?;
+        length("states", states.layers.len(), self.layers.len())?;
+        let mut padded = Vec::with_capacity(self.layers.len());
+        for (layer, states) in self.layers.iter().zip(&states.layers) {
+            length("states", states.len(), sessions * layer.units)?;
+            finite("states", states)?;
+            let mut own = vec![0.0; sessions * layer.stride];
+            for (row, state) in own.chunks_exact_mut(layer.stride).zip(states.chunks_exact(layer.units)) {
+                row[..layer.units].copy_from_slice(state);
+            }
+            padded.push(own);
+        }
+        self.go_on(&self.enter(items), &mut padded, sessions);
+        let layers = self.layers.iter().zip(padded).map(|(layer, states)| {
+            states.chunks_exact(layer.stride).flat_map(|row| row[..layer.units].iter().copied()).collect()
+        });
+        Ok(States { layers: layers.collect() })
+    }
+
+    /// The first layer's products with clicks: [clicks, 3 * stride].
+    fn enter(&self, clicked: &[i32]) -> Vec<f32> {
+        let layer = &self.layers[0];
+        let starts: Vec<usize> = clicked.iter().map(|&item| row(item) * self.width).collect();
+        let mut out = vec![0.0; clicked.len() * GATES * layer.stride];
+        if let Some(weights) = &layer.input {
+            multiply(&self.table, &starts, weights, self.width, layer.stride, &mut out);
+        } else {
+            for (out, &start) in out.chunks_exact_mut(GATES * layer.stride).zip(&starts) {
+                let row = self.table[start..start + self.width].chunks_exact(layer.units);
+                for (gate, products) in out.chunks_exact_mut(layer.stride).zip(row) {
+                    gate[..layer.units].copy_from_slice(products);
+                }
+            }
+        }
+        out
+    }
+
+    /// One click of the first `sessions` of the states.
+    fn go_on(&self, from_clicks: &[f32], states: &mut [Vec<f32>], sessions: usize) {
+        let mut entered: Vec<f32> = Vec::new();
+        for (number, (layer, states)) in self.layers.iter().zip(states).enumerate() {
+            let size = GATES * layer.stride;
+            let mut from_state = vec![0.0; sessions * size];
+            let starts: Vec<usize> = (0..sessions).map(|session| session * layer.stride).collect();
+            multiply(states, &starts, &layer.hidden, layer.stride, layer.stride, &mut from_state);
+            if number == 0 {
+                layer.cell(from_clicks, &from_state, states, sessions);
+            } else if let Some(weights) = &layer.input {
+                let before = self.layers[number - 1].stride;
+                let starts: Vec<usize> = (0..sessions).map(|session| session * before).collect();
+                let mut from_input = vec![0.0; sessions * size];
+                let depth = weights.len() / size;
+                multiply(&entered, &starts, weights, depth, layer.stride, &mut from_input);
+                layer.cell(&from_input, &from_state, states, sessions);
+            }
+            entered.clear();
+            entered.extend_from_slice(&states[..sessions * layer.stride]);
+        }
+    }
+
+    fn check(&self, items: &[i32], offsets: &[i64]) -> Result<Vec<usize>> {
+        let wrong = |value: String| Error::Setting {
+            name: "offsets",
+            value,
+            expected: "ascending numbers from 0 to the number of items",
+        };
+        let ends: Option<Vec<usize>> = offsets.iter().map(|&end| usize::try_from(end).ok()).collect();
+        let ends = ends.ok_or_else(|| wrong("negative".to_owned()))?;
+        if ends.first() != Some(&0) || ends.last() != Some(&items.len()) || !ends.is_sorted() {
+            let shown = |end: Option<&usize>| end.map_or_else(|| "nothing".to_owned(), ToString::to_string);
+            return Err(wrong(format!("from {} to {}", shown(ends.first()), shown(ends.last()))));
+        }
+        self.check_items(items)?;
+        Ok(ends)
+    }
+
+    fn check_items(&self, items: &[i32]) -> Result<()> {
+        match items.iter().find(|&&item| row(item) >= self.items) {
+            None => Ok(()),
+            Some(&item) => Err(Error::Item { name: "items", item: item.into(), last: self.items - 1 }),
+        }
+    }
+}
+
+impl Layer {
+    fn new(number: usize, weights: &Weights, entering: usize) -> Result<Self> {
+        let units = weights.bias_hidden.len() / GATES;
+        if units == 0 {
+            return Err(Error::Length { name: format!("bias_hidden.{number}"), found: 0, expected: GATES });
+        }
+        let named = |name: &str| format!("{name}.{number}");
+        length(&named("bias_hidden"), weights.bias_hidden.len(), GATES * units)?;
+        length(&named("bias_input"), weights.bias_input.len(), GATES * units)?;
+        length(&named("weight_hidden"), weights.hidden.len(), GATES * units * units)?;
+        match weights.input {
+            Some(input) => length(&named("weight_input"), input.len(), GATES * units * entering)?,
+            None => length("input_table", entering, GATES * units)?,
+        }
+        for (name, entries) in [
+            ("weight_input", weights.input.unwrap_or_default()),
+            ("weight_hidden", weights.hidden),
+            ("bias_input", weights.bias_input),
+            ("bias_hidden", weights.bias_hidden),
+        ] {
+            finite(&named(name), entries)?;
+        }
+        let stride = padded(units);
+        let mut bias = vec![0.0; GATES * stride];
+        let mut bias_remembered = vec![0.0; stride];
+        for gate in 0..GATES {
+            for unit in 0..units {
+                let (of_input, of_state) =
+                    (weights.bias_input[gate * units + unit], weights.bias_hidden[gate * units + unit]);
+                bias[gate * stride + unit] = if gate == 2 { of_input } else { of_input + of_state };
+                if gate == 2 {
+                    bias_remembered[unit] = of_state;
+                }
+            }
+        }
+        Ok(Self {
+            units,
+            stride,
+            input: weights.input.map(|input| transposed(input, units, stride, entering, entering)),
+            hidden: transposed(weights.hidden, units, stride, units, stride),
+            bias,
+            bias_remembered,
+        })
+    }
+
+    /// From the products of the first `sessions` with their input and state, [sessions, 3 * stride] each, to their new states.
+    fn cell(&self, from_input: &[f32], from_state: &[f32], states: &mut [f32], sessions: usize) {
+        let stride = self.stride;
+        let (bias, bias_remembered) = (&self.bias, &self.bias_remembered);
+        let products = from_input.chunks_exact(GATES * stride).zip(from_state.chunks_exact(GATES * stride));
+        for (state, (of_input, of_state)) in states.chunks_exact_mut(stride).zip(products).take(sessions) {
+            elementwise(
+                Arch::new(),
+                #[inline(always)]
+                || {
+                    let (of_input, of_state) = (&of_input[..GATES * stride], &of_state[..GATES * stride]);
+                    let (reset, others) = of_input.split_at(stride);
+                    let (update, new) = others.split_at(stride);
+                    let (state_reset, others) = of_state.split_at(stride);
+                    let (state_update, state_new) = others.split_at(stride);
+                    let (bias_reset, others) = bias.split_at(stride);
+                    let (bias_update, bias_new) = others.split_at(stride);
+                    for unit in 0..stride {
+                        let r = sigmoid(reset[unit] + state_reset[unit] + bias_reset[unit]);
+                        let z = sigmoid(update[unit] + state_update[unit] + bias_update[unit]);
+                        let n = tanh(new[unit] + bias_new[unit] + r * (state_new[unit] + bias_remembered[unit]));
+                        state[unit] = n + z * (state[unit] - n);
+                    }
+                },
+            );
+        }
+    }
+}
+
+/// Rows of `left` [depth], that begin at `starts`, times weights [depth, 3 * stride].
+fn multiply(left: &[f32], starts: &[usize], weights: &[f32], depth: usize, stride: usize, out: &mut [f32]) {
+    if starts.is_empty() {
+        return;
+    }
+    let width = GATES * stride;
+    let right = Right { entries: weights, stride: width, depth, width };
+    Arch::new().dispatch(RowsTimes { left, starts, right, ahead: Ahead::new(&[]), out, stride: width });
+}
+
+/// From [3 * units, width] to [depth, 3 * stride], zeros where nothing was.
+fn transposed(weights: &[f32], units: usize, stride: usize, width: usize, depth: usize) -> Vec<f32> {
+    let mut found = vec![0.0; depth * GATES * stride];
+    for (output, row) in weights.chunks_exact(width).enumerate() {
+        let place = output / units * stride + output % units;
+        for (k, &weight) in row.iter().enumerate() {
+            found[k * GATES * stride + place] = weight;
+        }
+    }
+    found
+}
+
+/// A negative item stands nowhere.
+fn row(item: i32) -> usize {
+    item.cast_unsigned() as usize
+}
+
+fn length(name: &str, found: usize, expected: usize) -> Result<()> {
+    if found == expected { Ok(()) } else { Err(Error::Length { name: name.to_owned(), found, expected }) }
+}
+
+fn finite(name: &str, entries: &[f32]) -> Result<()> {
+    match entries.iter().position(|entry| !entry.is_finite()) {
+        None => Ok(()),
+        Some(place) => Err(Error::NotFinite { name: name.to_owned(), place }),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
+mod tests {
+    use super::*;
+
+    fn noise(count: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed.wrapping_mul(2_654_435_761);
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            f32::from((state >> 16) as i16) / 65_536.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    /// A layer's arrays; none of the input without an embedding.
+    struct Cell {
+        units: usize,
+        input: Option<Vec<f32>>,
+        hidden: Vec<f32>,
+        bias_input: Vec<f32>,
+        bias_hidden: Vec<f32>,
+    }
+
+    impl Cell {
+        fn weights(&self) -> Weights<'_> {
+            Weights {
+                input: self.input.as_deref(),
+                hidden: &self.hidden,
+                bias_input: &self.bias_input,
+                bias_hidden: &self.bias_hidden,
+            }
+        }
+
+        fn slowly(&self, entered: &[f64], state: &[f64]) -> Vec<f64> {
+            let times = |weights: &[f32], vector: &[f64], row: usize| -> f64 {
+                vector.iter().enumerate().map(|(k, x)| x * f64::from(weights[row * vector.len() + k])).sum()
+            };
+            let of_input = |row: usize| {
+                let product = self.input.as_ref().map_or_else(|| entered[row], |weights| times(weights, entered, row));
+                f64::from(self.bias_input[row]) + product
+            };
+            let of_state = |row: usize| f64::from(self.bias_hidden[row]) + times(&self.hidden, state, row);
+            let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+            let next = |unit: usize| {
+                let (update, new) = (self.units + unit, 2 * self.units + unit);
+                let r = sigmoid(of_input(unit) + of_state(unit));
+                let z = sigmoid(of_input(update) + of_state(update));
+                let n = (of_input(new) + r * of_state(new)).tanh();
+                (1.0 - z) * n + z * state[unit]
+            };
+            (0..self.units).map(next).collect()
+        }
+    }
+
+    struct Learned {
+        table: Vec<f32>,
+        items: usize,
+        layers: Vec<Cell>,
+    }
+
+    impl Learned {
+        fn new(items: usize, width: usize, units: &[usize], embedding: bool) -> Self {
+            let mut entering = width;
+            let mut layers = Vec::new();
+            for (number, &units) in units.iter().enumerate() {
+                let seed = 10 * number as u32;
+                layers.push(Cell {
+                    units,
+                    input: (number > 0 || embedding).then(|| noise(3 * units * entering, seed + 1)),
+                    hidden: noise(3 * units * units, seed + 2),
+                    bias_input: noise(3 * units, seed + 3),
+                    bias_hidden: noise(3 * units, seed + 4),
+                });
+                entering = units;
+            }
+            let width = if embedding { width } else { 3 * units[0] };
+            Self { table: noise(items * width, 99), items, layers }
+        }
+
+        fn network(&self) -> Network {
+            let weights = self.layers.iter().map(Cell::weights).collect::<Vec<_>>();
+            Network::new(self.table.clone(), self.items, &weights).unwrap()
+        }
+
+        /// The last layer's state by the textbook, in double precision.
+        fn slowly(&self, session: &[i32]) -> Vec<f64> {
+            let mut states: Vec<Vec<f64>> = self.layers.iter().map(|layer| vec![0.0; layer.units]).collect();
+            let width = self.table.len() / self.items;
+            for &item in session {
+                let row = &self.table[row(item) * width..][..width];
+                let mut entered: Vec<f64> = row.iter().map(|&entry| f64::from(entry)).collect();
+                for (cell, state) in self.layers.iter().zip(&mut states) {
+                    *state = cell.slowly(&entered, state);
+                    entered.clone_from(state);
+                }
+            }
+            states.pop().unwrap()
+        }
+    }
+
+    #[test]
+    fn states_are_the_textbooks_whatever_else_is_asked() {
+        for (width, units, embedding) in
+            [(5, vec![7], true), (16, vec![16], true), (3, vec![20, 9], true), (0, vec![33, 4], false)]
+        {
+            let learned = Learned::new(11, width, &units, embedding);
+            let network = learned.network();
+            let sessions: Vec<Vec<i32>> = [0, 1, 3, 2, 9, 3, 1, 30, 0, 5, 5, 5, 2]
+                .iter()
+                .enumerate()
+                .map(|(number, &length)| (0..length).map(|place| (number * 5 + place * 3) as i32 % 11).collect())
+                .collect();
+            let mut offsets = vec![0];
+            offsets.extend(sessions.iter().scan(0, |end, session| {
+                *end += session.len() as i64;
+                Some(*end)
+            }));
+            let found = network.states(&sessions.concat(), &offsets).unwrap();
+            for (number, session) in sessions.iter().enumerate() {
+                let own = &found.layers.last().unwrap()[number * network.units()..][..network.units()];
+                for (found, expected) in own.iter().zip(learned.slowly(session)) {
+                    assert!((f64::from(*found) - expected).abs() < 2e-6, "{found} for {expected}");
+                }
+                let alone = network.states(session, &[0, session.len() as i64]).unwrap();
+                assert_eq!(alone.layers.last().unwrap(), own);
+            }
+        }
+    }
+
+    #[test]
+    fn a_click_at_a_time_is_the_whole_session_at_once() {
+        let network = Learned::new(9, 6, &[18, 10], true).network();
+        let sessions = [[0, 3, 8, 8, 1], [5, 5, 2, 7, 0]];
+        let mut states = network.states(&[], &[0, 0, 0]).unwrap();
+        for click in 0..5 {
+            states = network.step(&[sessions[0][click], sessions[1][click]], &states).unwrap();
+            let items = [&sessions[0][..=click], &sessions[1][..=click]].concat();
+            let end = click as i64 + 1;
+            assert_eq!(network.states(&items, &[0, end, 2 * end]).unwrap(), states);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let learned = Learned::new(4, 3, &[2], true);
+        let network = learned.network();
+        assert!(matches!(network.states(&[4], &[0, 1]), Err(Error::Item { item: 4, last: 3, .. })));
+        assert!(matches!(network.states(&[-1], &[0, 1]), Err(Error::Item { item: -1, .. })));
+        for offsets in [&[][..], &[0], &[0, 2], &[0, 2, 1], &[1, 1], &[0, -1, 1]] {
+            assert!(
+                matches!(network.states(&[0], offsets), Err(Error::Setting { name: "offsets", .. })),
+                "{offsets:?}"
+            );
+        }
+        let states = States { layers: vec![vec![0.0; 3]] };
+        assert!(matches!(network.step(&[0], &states), Err(Error::Length { found: 3, expected: 2, .. })));
+        let states = States { layers: vec![vec![f32::NAN; 2]] };
+        assert!(matches!(network.step(&[0], &states), Err(Error::NotFinite { place: 0, .. })));
+        let Cell { input, hidden, .. } = &learned.layers[0];
+        let new = |table: &[f32], input: Option<&[f32]>, hidden: &[f32]| {
+            let weights = Weights { input, hidden, ..learned.layers[0].weights() };
+            Network::new(table.to_vec(), 4, &[weights]).err()
+        };
+        let of = |name: &str, error: Option<Error>| matches!(error, Some(Error::Length { name: found, .. }) if found == name);
+        assert!(new(&learned.table, input.as_deref(), hidden).is_none());
+        assert!(of("input_table", new(&learned.table[1..], input.as_deref(), hidden)));
+        assert!(of("weight_input.0", new(&learned.table[4..], input.as_deref(), hidden)));
+        assert!(of("weight_hidden.0", new(&learned.table, input.as_deref(), &hidden[1..])));
+        assert!(of("input_table", new(&learned.table, None, hidden)));
+    }
+}

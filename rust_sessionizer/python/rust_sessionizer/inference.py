@@ -1,0 +1,5 @@
+"""GRU4Rec's states on the CPU."""
+
+from rust_sessionizer._native import Network
+
+__all__ = ["Network"]
