@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # Builds the extension from the checkout's sources into the environment.
-# Sources: 50f577f69342f82230e339e49b32a2dee7e9e949d852390cabe8cc2509f59712
+# Sources: 04b0f8e39325a419f6912f9439bc3ee2594b0a02f379dab742726827581a1307
 set -euo pipefail
 python -m pip install --no-deps --no-build-isolation "${RECSYS_CHECKOUT:-$PWD}/rust_sessionizer"

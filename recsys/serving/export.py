@@ -70,8 +70,8 @@ def check_scorer(scorer: Scorer, model: Model, exclude_session_items: bool, long
 
 
 def export_model(model_folder: Path, output: Path, settings: StageSettings) -> dict[str, Any]:
-    """Write the export folder of a fitted model: a checked ONNX graph, a counting model's own files, or, of a model over models, these
-    of its members beside what combines them; and `runtime.json`.
+    """Write the export folder of a fitted model, and `runtime.json`: arrays and a checked ONNX graph, a counting model's own files, or,
+    of a model over models, these of its members beside what combines them.
 
     Returns
     -------
@@ -116,12 +116,17 @@ def _served_by(model: Model) -> dict[str, Any]:
 
 
 def _write_graph(model: Model, folder: Path, settings: StageSettings) -> None:
+    """The arrays, and the graph that refers to them; both answer as the model does."""
+    from recsys.serving.network_scorer import NETWORK, NetworkScorer, write_network
     from recsys.serving.onnx_graph import build_graph, write_graph
     from recsys.serving.onnx_runtime import OnnxScorer
 
-    exclude = settings.evaluation.exclude_session_items
-    write_graph(build_graph(model.arrays(), exclude), folder / "session.onnx")
-    check_scorer(OnnxScorer(folder / "session.onnx"), model, exclude, settings.serve.max_session_length)
+    exclude, longest = settings.evaluation.exclude_session_items, settings.serve.max_session_length
+    graph = build_graph(model.arrays(), exclude)  # finds out whether every array is there
+    write_network(model.arrays(), folder / NETWORK)
+    write_graph(graph, folder / "session.onnx", folder / NETWORK)
+    check_scorer(OnnxScorer(folder / "session.onnx"), model, exclude, longest)
+    check_scorer(NetworkScorer(folder / NETWORK, exclude), model, exclude, longest)
 
 
 def _copy_model(model_folder: Path, folder: Path) -> None:

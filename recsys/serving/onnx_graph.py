@@ -5,11 +5,14 @@ An ensemble's members have their GRU layers each, and share one product; see `re
 Shapes: B sessions, T clicks of the longest, D width of a layer's input, H units, V items, W entries of a query.
 """
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
 
 from recsys.errors import PackageError
 from recsys.models.gru4rec_ensemble import LEAST_VARIANCE, Product, apart
@@ -18,9 +21,6 @@ from recsys.models.gru4rec_forward import Arrays, count_layers
 OPSET = 17
 IR_VERSION = 9
 """Old enough for every onnxruntime of the last years."""
-
-LARGEST_PROTOBUF = 2**31 - 2**20
-"""Bytes above which the arrays go into a file of their own, since a protobuf message ends at 2 GiB."""
 
 
 def reorder_gates(array: np.ndarray) -> np.ndarray:
@@ -214,23 +214,40 @@ def build_graph(arrays: Arrays, exclude_session_items: bool) -> onnx.ModelProto:
     )
 
 
-def write_graph(model: onnx.ModelProto, path: Path, largest: int = LARGEST_PROTOBUF) -> None:
-    """Write and check a graph; arrays of more than `largest` bytes in all go into `{path}.data` beside it.
+def write_graph(model: onnx.ModelProto, path: Path, arrays: Path) -> None:
+    """Write and check a graph that refers to a file of arrays beside it.
+
+    Parameters
+    ----------
+    model
+        The graph; what it holds of the file's arrays is taken out of it.
+    path
+        The graph's file.
+    arrays
+        A safetensors file in the same folder. What of the graph's constants has a name and shape of it is not written a second time.
 
     Raises
     ------
     PackageError
         If the graph breaks ONNX's rules.
     """
-    size = sum(len(array.raw_data) for array in model.graph.initializer)
-    if size > largest:
-        onnx.save_model(
-            model, str(path), save_as_external_data=True, all_tensors_to_one_file=True, location=f"{path.name}.data", size_threshold=1024
-        )
-    else:
-        path.write_bytes(model.SerializeToString(deterministic=True))
+    held, begin = _described(arrays)
+    for constant in model.graph.initializer:
+        own = held.get(constant.name)
+        if own is not None and list(constant.dims) == own["shape"] and constant.data_type == TensorProto.FLOAT:
+            first, last = own["data_offsets"]
+            set_external_data(constant, arrays.name, begin + first, last - first)
+            constant.ClearField("raw_data")
+    path.write_bytes(model.SerializeToString(deterministic=True))
     try:
-        onnx.checker.check_model(str(path), full_check=size <= largest)
+        onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = str(error).splitlines()[0]
         raise PackageError(f"the graph {path.name} breaks ONNX's rules ({reason}); this is a fault of the exporter") from error
+
+
+def _described(path: Path) -> tuple[dict[str, Any], int]:
+    """What a safetensors file says of its arrays, and where their bytes begin."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return json.loads(file.read(length)), 8 + length

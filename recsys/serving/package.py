@@ -18,7 +18,7 @@ from recsys.serving.recommender import DEFAULT_K, PACKAGE_FORMAT, id_type_of
 from recsys.serving.settings import StageSettings
 
 _REQUIREMENTS = {
-    "onnx": ("mlflow", "numpy", "pandas", "polars", "onnxruntime"),
+    "onnx": ("mlflow", "numpy", "pandas", "polars", "onnxruntime", "safetensors"),
     "native": ("mlflow", "numpy", "pandas", "polars", "pydantic", "safetensors"),
     "combined": ("mlflow", "numpy", "pandas", "polars", "pydantic", "safetensors"),
 }

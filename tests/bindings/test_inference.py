@@ -67,6 +67,18 @@ def test_a_click_at_a_time_gives_the_whole_sessions_states(shape: dict) -> None:
             np.testing.assert_allclose(own, expected, rtol=1e-4, atol=2e-6)
 
 
+def test_networks_share_the_table_of_an_index() -> None:
+    arrays = arrays_of(layers=[16, 10, 12])
+    beside = np.ones((N_ITEMS, 3), np.float32)
+    index = ItemIndex(np.concatenate([beside, arrays["item_table"], beside], axis=1), arrays["item_bias"])
+    layers = {name: array for name, array in arrays.items() if "table" not in name}
+    asked = sessions_of([[3, 1, 4], [], [1, 5]])
+    for own, shared in zip(Network(arrays).states(*asked), Network(layers, index, column=3).states(*asked), strict=True):
+        np.testing.assert_array_equal(own, shared)
+    with pytest.raises(SettingError, match="the last column that enters is 19; it must be within the table"):
+        Network(layers, index, column=7)
+
+
 def test_a_network_says_what_does_not_fit() -> None:
     arrays = arrays_of(layers=[8])
     assert repr(Network(arrays)) == "<Network: layers [8] over 30 items>"

@@ -5,14 +5,21 @@ import onnx
 import pytest
 
 from recsys.errors import PackageError
+from recsys.models.gru4rec import GRU4Rec
 from recsys.serving.export import check_scorer
+from recsys.serving.network_scorer import NETWORK, write_network
 from recsys.serving.onnx_graph import build_graph, reorder_gates, write_graph
 from recsys.serving.onnx_runtime import OnnxScorer
 from tests.serving.conftest import random_gru4rec
 
 
-def exported(model, exclude: bool, folder: Path, **options) -> OnnxScorer:
-    write_graph(build_graph(model.arrays(), exclude), folder / "session.onnx", **options)
+def exported(model: GRU4Rec, exclude: bool, folder: Path) -> OnnxScorer:
+    return written(build_graph(model.arrays(), exclude), model, folder)
+
+
+def written(graph: onnx.ModelProto, model: GRU4Rec, folder: Path) -> OnnxScorer:
+    write_network(model.arrays(), folder / NETWORK)
+    write_graph(graph, folder / "session.onnx", folder / NETWORK)
     return OnnxScorer(folder / "session.onnx")
 
 
@@ -58,9 +65,8 @@ def test_the_check_finds_the_faults_it_is_there_for(fault: str, tmp_path: Path) 
         for node in graph.graph.node:
             if node.op_type == "GRU":
                 next(attribute for attribute in node.attribute if attribute.name == "linear_before_reset").i = 0
-    write_graph(graph, tmp_path / "session.onnx")
     with pytest.raises(PackageError, match="differ"):
-        check_scorer(OnnxScorer(tmp_path / "session.onnx"), model, False, longest=10)
+        check_scorer(written(graph, model, tmp_path), model, False, longest=10)
 
 
 @pytest.mark.parametrize("members", [1, 2])
@@ -92,11 +98,15 @@ def test_ties_go_to_the_smaller_index(tmp_path: Path) -> None:
     assert indices.tolist() == [[0, 1, 2, 3, 4]]
 
 
-def test_a_large_model_keeps_its_arrays_in_a_file_of_their_own(tmp_path: Path) -> None:
-    model = random_gru4rec([8])
-    scorer = exported(model, False, tmp_path, largest=1_000)
-    assert {path.name for path in tmp_path.iterdir()} == {"session.onnx", "session.onnx.data"}
-    check_scorer(scorer, model, False, longest=5)
+@pytest.mark.parametrize("members", [1, 2])
+def test_the_tables_are_written_once(members: int, tmp_path: Path) -> None:
+    model = random_gru4rec([8], members=members, embedding="separate", embedding_width=5)
+    exported(model, False, tmp_path)
+    graph = onnx.load(tmp_path / "session.onnx", load_external_data=False).graph
+    outside = {array.name for array in graph.initializer if array.data_location == onnx.TensorProto.EXTERNAL}
+    tables = {"input_table"} if members == 1 else {"members.0.input_table", "members.1.input_table"}
+    assert {"item_table", "item_bias"} | tables <= outside
+    assert {path.name for path in tmp_path.iterdir()} == {"session.onnx", NETWORK}
 
 
 def test_a_model_without_an_array_is_refused() -> None:

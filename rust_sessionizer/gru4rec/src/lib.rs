@@ -34,7 +34,7 @@ mod trainer;
 
 pub use adagrad::Learned;
 pub use error::{Error, Result};
-pub use network::{Network, States, Weights};
+pub use network::{Inputs, Network, States, Weights};
 pub use schedule::Schedule;
 pub use settings::{Embedding, Loss, Settings};
 pub use trainer::{Arrays, LayerArrays, Masks, PHASES, Trainer};

@@ -1,5 +1,7 @@
 //! The trained network by itself: its states after sessions, or after one click more.
 
+use std::sync::Arc;
+
 use pulp::Arch;
 
 use crate::error::{Error, Result};
@@ -24,12 +26,23 @@ pub struct Weights<'a> {
     pub bias_hidden: &'a [f32],
 }
 
+/// What enters after a click: entries `first..first + width` of a table's row.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// [V, stride]; others may use it too.
+    pub table: Arc<Vec<f32>>,
+    /// Entries of a row.
+    pub stride: usize,
+    /// The first entry that enters.
+    pub first: usize,
+    /// D, or 3H of the first layer where there is no embedding, and the table holds its products.
+    pub width: usize,
+}
+
 /// A trained network without what scores items.
 pub struct Network {
-    /// [V, D]: what enters after a click, or the first layer's products with it [V, 3H].
-    table: Vec<f32>,
+    inputs: Inputs,
     items: usize,
-    width: usize,
     layers: Vec<Layer>,
 }
 
@@ -57,28 +70,35 @@ pub struct States {
 }
 
 impl Network {
-    /// Of the input table [items, width] and the layers from the input on.
+    /// Of what enters and the layers from the input on.
     ///
     /// # Errors
     ///
     /// If an array has not the length that the others ask for, or a number is not finite.
-    pub fn new(table: Vec<f32>, items: usize, layers: &[Weights]) -> Result<Self> {
+    pub fn new(inputs: Inputs, layers: &[Weights]) -> Result<Self> {
+        let items = inputs.table.len().checked_div(inputs.stride).unwrap_or(0);
         if items == 0 || layers.is_empty() {
-            let (name, expected) =
-                if items == 0 { ("the number of items", "1 or more") } else { ("layers", "1 or more") };
-            return Err(Error::Setting { name, value: "0".to_owned(), expected });
+            let name = if items == 0 { "the number of items" } else { "layers" };
+            return Err(Error::Setting { name, value: "0".to_owned(), expected: "1 or more" });
         }
-        let width = table.len() / items;
-        length("input_table", table.len(), items * width.max(1))?;
-        let mut entering = width;
+        length("input_table", inputs.table.len(), items * inputs.stride)?;
+        if inputs.first + inputs.width > inputs.stride {
+            let name = "the last column that enters";
+            return Err(Error::Setting {
+                name,
+                value: (inputs.first + inputs.width).to_string(),
+                expected: "within the table",
+            });
+        }
+        let mut entering = inputs.width;
         let mut made = Vec::with_capacity(layers.len());
         for (number, weights) in layers.iter().enumerate() {
             let layer = Layer::new(number, weights, entering)?;
             entering = layer.units;
             made.push(layer);
         }
-        finite("input_table", &table)?;
-        Ok(Self { table, items, width, layers: made })
+        finite("input_table", &inputs.table)?;
+        Ok(Self { inputs, items, layers: made })
     }
 
     /// H of the last layer.
@@ -174,13 +194,14 @@ impl Network {
     /// The first layer's products with clicks: [clicks, 3 * stride].
     fn enter(&self, clicked: &[i32]) -> Vec<f32> {
         let layer = &self.layers[0];
-        let starts: Vec<usize> = clicked.iter().map(|&item| row(item) * self.width).collect();
+        let Inputs { table, stride, first, width } = &self.inputs;
+        let starts: Vec<usize> = clicked.iter().map(|&item| row(item) * stride + first).collect();
         let mut out = vec![0.0; clicked.len() * GATES * layer.stride];
         if let Some(weights) = &layer.input {
-            multiply(&self.table, &starts, weights, self.width, layer.stride, &mut out);
+            multiply(table, &starts, weights, *width, layer.stride, &mut out);
         } else {
             for (out, &start) in out.chunks_exact_mut(GATES * layer.stride).zip(&starts) {
-                let row = self.table[start..start + self.width].chunks_exact(layer.units);
+                let row = table[start..start + width].chunks_exact(layer.units);
                 for (gate, products) in out.chunks_exact_mut(layer.stride).zip(row) {
                     gate[..layer.units].copy_from_slice(products);
                 }
@@ -429,7 +450,15 @@ mod tests {
 
         fn network(&self) -> Network {
             let weights = self.layers.iter().map(Cell::weights).collect::<Vec<_>>();
-            Network::new(self.table.clone(), self.items, &weights).unwrap()
+            Network::new(self.inputs(0), &weights).unwrap()
+        }
+
+        /// The same table with columns before and behind it that others use.
+        fn inputs(&self, besides: usize) -> Inputs {
+            let width = self.table.len() / self.items;
+            let beside = vec![7.0; besides];
+            let rows = self.table.chunks_exact(width).flat_map(|row| [&beside, row, &beside].concat());
+            Inputs { table: Arc::new(rows.collect()), stride: width + 2 * besides, first: besides, width }
         }
 
         /// The last layer's state by the textbook, in double precision.
@@ -471,6 +500,9 @@ mod tests {
                 for (found, expected) in own.iter().zip(learned.slowly(session)) {
                     assert!((f64::from(*found) - expected).abs() < 2e-6, "{found} for {expected}");
                 }
+                let weights = learned.layers.iter().map(Cell::weights).collect::<Vec<_>>();
+                let shared = Network::new(learned.inputs(3), &weights).unwrap();
+                assert_eq!(shared.states(&sessions.concat(), &offsets).unwrap(), found);
                 let alone = network.states(session, &[0, session.len() as i64]).unwrap();
                 assert_eq!(alone.layers.last().unwrap(), own);
             }
@@ -509,7 +541,13 @@ mod tests {
         let Cell { input, hidden, .. } = &learned.layers[0];
         let new = |table: &[f32], input: Option<&[f32]>, hidden: &[f32]| {
             let weights = Weights { input, hidden, ..learned.layers[0].weights() };
-            Network::new(table.to_vec(), 4, &[weights]).err()
+            let inputs = Inputs {
+                table: Arc::new(table.to_vec()),
+                stride: table.len().div_ceil(4),
+                first: 0,
+                width: table.len() / 4,
+            };
+            Network::new(inputs, &[weights]).err()
         };
         let of = |name: &str, error: Option<Error>| matches!(error, Some(Error::Length { name: found, .. }) if found == name);
         assert!(new(&learned.table, input.as_deref(), hidden).is_none());
@@ -517,5 +555,11 @@ mod tests {
         assert!(of("weight_input.0", new(&learned.table[4..], input.as_deref(), hidden)));
         assert!(of("weight_hidden.0", new(&learned.table, input.as_deref(), &hidden[1..])));
         assert!(of("input_table", new(&learned.table, None, hidden)));
+        let beyond = Inputs { first: 1, ..learned.inputs(0) };
+        let weights = learned.layers[0].weights();
+        assert!(matches!(
+            Network::new(beyond, &[weights]),
+            Err(Error::Setting { name: "the last column that enters", .. })
+        ));
     }
 }

@@ -1,12 +1,15 @@
 //! `inference`: the states of a trained network, of `NumPy` arrays.
 
-use gru4rec::{States, Weights};
+use std::sync::Arc;
+
+use gru4rec::{Inputs, States, Weights};
 use numpy::ndarray::{Ix1, Ix2};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::error::ColumnError;
+use crate::ranking::ItemIndex;
 use crate::readable::readable;
 use crate::training::raised;
 
@@ -51,16 +54,23 @@ impl<'py> Layer<'py> {
 #[pymethods]
 impl Network {
     #[new]
-    fn new(arrays: &Bound<PyDict>) -> PyResult<Self> {
-        let name = if arrays.contains("input_table")? { "input_table" } else { "item_table" };
-        let table = readable::<f32, Ix2>(name, &given(arrays, name)?)?;
+    #[pyo3(signature = (arrays, items=None, *, column=0))]
+    fn new(arrays: &Bound<PyDict>, items: Option<&Bound<ItemIndex>>, column: usize) -> PyResult<Self> {
         let mut layers = Vec::new();
         while let Some(layer) = Layer::new(arrays, layers.len())? {
             layers.push(layer);
         }
         let weights = layers.iter().map(Layer::weights).collect::<PyResult<Vec<_>>>()?;
-        let made = gru4rec::Network::new(table.as_slice()?.to_vec(), table.shape()[0], &weights);
-        made.map(Self).map_err(|error| raised(&error))
+        let inputs = match (arrays.get_item("input_table")?, items) {
+            (None, Some(items)) => {
+                let index = &items.get().0;
+                let width = layers.first().and_then(|layer| layer.input.as_ref()).map_or(0, |input| input.shape()[1]);
+                Inputs { table: index.table(), stride: index.width(), first: column, width }
+            }
+            (None, None) => own("item_table", &given(arrays, "item_table")?)?,
+            (Some(table), _) => own("input_table", &table)?,
+        };
+        gru4rec::Network::new(inputs, &weights).map(Self).map_err(|error| raised(&error))
     }
 
     fn states<'py>(
@@ -103,6 +113,13 @@ impl Network {
         let shaped = |(states, units)| PyArray1::from_vec(py, states).reshape([sessions, units]);
         states.layers.into_iter().zip(self.0.layers()).map(shaped).collect()
     }
+}
+
+/// A table by itself, copied.
+fn own(name: &str, table: &Bound<PyAny>) -> PyResult<Inputs> {
+    let table = readable::<f32, Ix2>(name, table)?;
+    let width = table.shape()[1];
+    Ok(Inputs { table: Arc::new(table.as_slice()?.to_vec()), stride: width, first: 0, width })
 }
 
 fn given<'py>(arrays: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {

@@ -89,7 +89,7 @@ impl<'py> LeftOut<'py> {
 
 /// Items to be searched by their vectors.
 #[pyclass(module = "rust_sessionizer.ranking", frozen)]
-pub(crate) struct ItemIndex(ranking::Index);
+pub(crate) struct ItemIndex(pub(crate) ranking::Index);
 
 #[pymethods]
 impl ItemIndex {

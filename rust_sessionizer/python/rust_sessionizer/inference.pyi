@@ -8,6 +8,8 @@ from typing import Any, final
 
 import numpy as np
 
+from rust_sessionizer.ranking import ItemIndex
+
 __all__ = ["Network"]
 
 _Array = np.ndarray[Any, Any]
@@ -22,16 +24,20 @@ class Network:
         float32 arrays by name: of each layer, numbered from the input on, `weight_input.N` [3H, D], `weight_hidden.N` [3H, H],
         `bias_input.N` [3H] and `bias_hidden.N` [3H], gates stacked as reset, update, new; and `input_table` [V, D], or where there is
         none `item_table`. Without `weight_input.0` the table holds the products with it, [V, 3H]. All are copied.
+    items
+        Where there is no `input_table`: items whose vectors enter, looked up where the index has them.
+    column
+        The first of the vectors' entries that enters.
 
     Raises
     ------
     ColumnError
         If an array is missing, of the wrong type or shape, or holds a number that is not finite.
     SettingError
-        If there is no layer or no item.
+        If there is no layer or no item, or the column is too far.
     """
 
-    def __new__(cls, arrays: dict[str, _Array]) -> Network: ...
+    def __new__(cls, arrays: dict[str, _Array], items: ItemIndex | None = None, *, column: int = 0) -> Network: ...
     def states(self, items: _Array, offsets: _Array) -> list[_Array]:
         """The states of each layer, float32 [S, H], after sessions; of an empty session zero. Other Python threads run meanwhile.
 

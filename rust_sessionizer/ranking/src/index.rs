@@ -4,6 +4,8 @@
 //! differs from that of their codes by no more than |q'| |x - x'| + |q - q'| |x|; an item whose product is surely below k others' is
 //! none of the k best. What is left, a few dozen items of tens of thousands, is scored by the vectors themselves.
 
+use std::sync::Arc;
+
 use crate::codes::{Asked, Codes, GROUP};
 use crate::error::{Error, Result};
 use crate::input::Excluded;
@@ -17,7 +19,7 @@ const MANY: usize = 1 << 14;
 
 /// Items by their vectors and biases, to be searched.
 pub struct Index {
-    table: Vec<f32>,
+    table: Arc<Vec<f32>>,
     bias: Vec<f32>,
     width: usize,
     codes: Codes,
@@ -56,13 +58,19 @@ impl Index {
             return Err(Error::NotFinite { name: "bias", row });
         }
         let codes = Codes::of(&table, &bias, width);
-        Ok(Self { table, bias, width, codes })
+        Ok(Self { table: Arc::new(table), bias, width, codes })
     }
 
     /// V.
     #[must_use]
     pub fn items(&self) -> usize {
         self.bias.len()
+    }
+
+    /// The items' vectors, for others who need them too.
+    #[must_use]
+    pub fn table(&self) -> Arc<Vec<f32>> {
+        Arc::clone(&self.table)
     }
 
     /// Entries of a vector.
@@ -159,8 +167,9 @@ impl<'a> Shortlist<'a> {
     #[inline(never)]
     pub(crate) fn keep(&mut self, first: usize, low: &[f32; GROUP], high: &[f32; GROUP]) {
         for (place, (&low, &high)) in low.iter().zip(high).enumerate() {
-            // Where there is no item, or none that may be found, the score is -inf.
-            if is_less(high, self.least) || high == f32::NEG_INFINITY {
+            // There may be no item, or none that may be found.
+            let Some(&bias) = self.index.bias.get(first + place) else { break };
+            if is_less(high, self.least) || bias == f32::NEG_INFINITY {
                 continue;
             }
             let item = number(first + place);
@@ -371,6 +380,8 @@ mod tests {
         assert!(matches!(index.search(&[1.0], 1, Some(excluded)), Err(Error::Item { item: 2, .. })));
         // More than the largest number is infinite, and stands before the others.
         assert_eq!(index.search(&[10.0], 2, None).unwrap().items, [0, 1]);
+        let huge = Index::new(vec![3e38, -3e38, 1.0, 1.0], vec![0.0, f32::NEG_INFINITY], 2).unwrap();
+        assert!(matches!(huge.search(&[3e38; 2], 2, None), Err(Error::NotANumber { query: 0, item: 0 })));
         let wide = Index::new(vec![1.0; 4], vec![0.0; 2], 2).unwrap();
         assert!(matches!(wide.search(&[1.0; 3], 1, None), Err(Error::Length { name: "queries", .. })));
     }
