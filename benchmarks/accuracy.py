@@ -191,16 +191,18 @@ class Log:
         return folder
 
     def training_seconds(self, entry: Entry, seed: int) -> float:
-        """How long the final fit took; of models over models with their members' and with learning on validation, which it takes over."""
+        """How long the final fit took: of several networks as often as one; of models over models with their members', and with learning on
+        validation, which it takes over."""
+        if entry.joins is not None:
+            return len(self.seeds) * self.training_seconds(ENTRIES[entry.joins], seed)
 
-        def told(which: str, entry: Entry) -> float:
-            folder = self.fitted(entry, seed if entry.seeded else 1, which)
-            return read_json(folder / "training.json")["training_seconds"]
+        def told(which: str, one: Entry) -> float:
+            return read_json(self.fitted(one, seed if one.seeded else 1, which) / "training.json")["training_seconds"]
 
-        seconds = told("final", entry)
-        if entry.members:
-            seconds += told("select", entry) - sum(told("select", ENTRIES[name]) for name in entry.members)
-        return seconds
+        members = [ENTRIES[name] for name in entry.members]
+        windows = ("select", "final") if members else ("final",)
+        own = sum(told(which, entry) - sum(told(which, member) for member in members) for which in windows)
+        return own + sum(self.training_seconds(member, seed) for member in members)
 
     def measured(self, entry: Entry, seed: int) -> dict[str, Any]:
         """Figures of an entry on validation, test and pairs, measured where they were not yet."""
@@ -218,9 +220,11 @@ class Log:
                 ranks, owners = self.pairs(load_model(final / "model"))
                 self.keep(final, "pairs", ranks, owners)
                 result["pairs"] = flat_metrics(ranks)
-            result |= self.served(final)
             write_json(done, result)
-        return read_json(done)
+        cost = final.with_name(f"{final.name}.cost.json")
+        if not cost.is_file():
+            write_json(cost, self.served(final))
+        return read_json(done) | read_json(cost)
 
     def well_known(self, which: str) -> np.ndarray:
         """Whether each target of a split has the clicks in training that these logs' publishers asked for: bool."""

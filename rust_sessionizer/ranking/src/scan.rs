@@ -47,11 +47,11 @@ impl<'a, const Q: usize> Scan<'a, Q> {
         for q in 0..Q {
             let list = &mut self.lists[q];
             let (low, high) = bounds(self.asked[q], traits, &products[q]);
-            let mut over = 0;
-            for place in 0..GROUP {
-                over += i32::from(!is_less(high[place], list.least));
+            let mut any = false;
+            for high in high {
+                any |= !is_less(high, list.least);
             }
-            if over > 0 {
+            if any {
                 list.keep(group * GROUP, &low, &high);
             }
         }
