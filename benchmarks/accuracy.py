@@ -92,6 +92,7 @@ GRU4REC = {
 SHOWN = ("recall@1", "recall@5", "recall@20", "mrr@20")
 PUBLISHED_SUPPORT = 5
 """Clicks that an item has in all of each log, because its publisher took the others out: with fewer in training, it is known to come."""
+ALL_SEEDS = ", all seeds"
 QUERIES = 1_000
 RESAMPLES = 1_000
 
@@ -347,14 +348,23 @@ def draw(logs: list[Log], entries: list[Entry], path: Path) -> None:
     from recsys.figures.style import MARKERS, label, plots, save
 
     figure, axes = plots(1, 2 * len(logs), width=11, height=3.4)
+    shown = [entry for entry in entries if entry.family != "popularity"]
+    # Several networks have the sign of one, hollow.
+    kinds = list(dict.fromkeys(entry.name.removesuffix(ALL_SEEDS) for entry in shown))
     for place, (log, metric) in enumerate((log, metric) for log in logs for metric in ("recall@20", "mrr@20")):
         own = label(axes[place], log.name, "milliseconds a query (median)", metric)
-        own.set_xscale("log")
-        for number, entry in enumerate(entries):
-            if entry.family == "popularity":
-                continue
+        costs = []
+        for entry in shown:
             found = log.measured(entry, 1)
-            own.plot(found["ms_median"], found["test"][metric], MARKERS[number % len(MARKERS)], label=entry.name)
+            number = kinds.index(entry.name.removesuffix(ALL_SEEDS))
+            sign = {"color": f"C{number}", "marker": MARKERS[number % len(MARKERS)], "linestyle": "none", "markersize": 8}
+            sign |= {"fillstyle": "none" if entry.name.endswith(ALL_SEEDS) else "full"}
+            own.plot(found["ms_median"], found["test"][metric], label=entry.name, **sign)
+            costs.append(found["ms_median"])
+        own.set_xscale("log")
+        ticks = [tick for tick in (0.03, 0.1, 0.3, 1, 3, 10) if min(costs) / 2 < tick < max(costs) * 2]
+        own.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        own.set_xticks([], minor=True)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
     save(figure, path)
