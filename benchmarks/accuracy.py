@@ -353,16 +353,16 @@ def draw(logs: list[Log], entries: list[Entry], path: Path) -> None:
     kinds = list(dict.fromkeys(entry.name.removesuffix(ALL_SEEDS) for entry in shown))
     for place, (log, metric) in enumerate((log, metric) for log in logs for metric in ("recall@20", "mrr@20")):
         own = label(axes[place], log.name, "milliseconds a query (median)", metric)
-        costs = []
+        times = []
         for entry in shown:
             found = log.measured(entry, 1)
             number = kinds.index(entry.name.removesuffix(ALL_SEEDS))
             sign = {"color": f"C{number}", "marker": MARKERS[number % len(MARKERS)], "linestyle": "none", "markersize": 8}
             sign |= {"fillstyle": "none" if entry.name.endswith(ALL_SEEDS) else "full"}
             own.plot(found["ms_median"], found["test"][metric], label=entry.name, **sign)
-            costs.append(found["ms_median"])
+            times.append(found["ms_median"])
         own.set_xscale("log")
-        ticks = [tick for tick in (0.03, 0.1, 0.3, 1, 3, 10) if min(costs) / 2 < tick < max(costs) * 2]
+        ticks = [tick for tick in (0.03, 0.1, 0.3, 1, 3, 10) if min(times) / 2 < tick < max(times) * 2]
         own.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         own.set_xticks([], minor=True)
     handles, labels = axes[0].get_legend_handles_labels()

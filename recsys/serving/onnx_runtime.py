@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from recsys.serving.recommender import Scorer
 
@@ -21,6 +20,8 @@ class OnnxScorer:
     """
 
     def __init__(self, path: Path, threads: int = 1) -> None:
+        import onnxruntime  # not for packages whose arrays are served
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -37,11 +38,13 @@ class OnnxScorer:
 
 
 def load_scorer(artifacts: Path, manifest: dict[str, Any]) -> Scorer:
-    """The scorer of a package's artifacts folder: the extension's, which is several times as fast; on a kind of machine that the extension
-    was not built for, the graph's.
+    """The scorer of a package's artifacts folder: that of its arrays, which is several times as fast; where the extension was not built for
+    this kind of machine, or the package was built before it held arrays, the graph's.
     """
     try:
         from recsys.serving.network_scorer import NETWORK, NetworkScorer
     except ImportError:
+        return OnnxScorer(artifacts / "session.onnx")
+    if not (artifacts / NETWORK).is_file():
         return OnnxScorer(artifacts / "session.onnx")
     return NetworkScorer(artifacts / NETWORK, manifest["exclude_session_items"])

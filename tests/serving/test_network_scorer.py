@@ -51,3 +51,12 @@ def test_without_the_extension_the_graph_answers(tmp_path: Path, monkeypatch: py
     scorer = load_scorer(tmp_path, manifest)
     assert isinstance(scorer, OnnxScorer)
     check_scorer(scorer, model, False, longest=5)
+
+
+def test_a_package_from_before_the_arrays_is_answered_by_its_graph(tmp_path: Path) -> None:
+    model = random_gru4rec([8])
+    graph = build_graph(model.arrays(), False)
+    (tmp_path / "session.onnx").write_bytes(graph.SerializeToString())  # with every array inside
+    scorer = load_scorer(tmp_path, {"exclude_session_items": False})
+    assert isinstance(scorer, OnnxScorer)
+    check_scorer(scorer, model, False, longest=5)
