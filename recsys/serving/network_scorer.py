@@ -6,11 +6,11 @@ Shapes: B sessions, V items, W entries of a query.
 from pathlib import Path
 
 import numpy as np
-from rust_sessionizer.inference import Network
 from safetensors.numpy import load_file, save_file
 
 from recsys.models.gru4rec_ensemble import Product, apart
 from recsys.models.gru4rec_forward import Arrays
+from rust_sessionizer.inference import Network
 from rust_sessionizer.ranking import ItemIndex
 
 NETWORK = "network.safetensors"

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rust_sessionizer.inference import Network
 
 from recsys.models.gru4rec_forward import cell, count_layers, initial_arrays, outputs
 from recsys.sessions.table import Sessions
 from recsys.settings.gru4rec import GRU4RecParameters
 from rust_sessionizer import ColumnError, SettingError
+from rust_sessionizer.inference import Network
 from rust_sessionizer.ranking import ItemIndex, ScoreError, rank
 
 N_ITEMS = 30
