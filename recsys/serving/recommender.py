@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import polars as pl
 
 from recsys.errors import ConfigurationError, PackageError
 from recsys.serving.rules import PLAIN, ItemList, Rules, most_diverse
-from recsys.settings.serving import RuleSettings
+
+if TYPE_CHECKING:
+    from recsys.settings.serving import RuleSettings
 
 PACKAGE_FORMAT = 1
 """Of `manifest.json`; raised when a package of the old format can no longer be read."""
@@ -126,7 +128,7 @@ class Recommender:
         """The category of an item index, where it is known."""
         return None if self._categories is None or self._categories[item] < 0 else self._category_names[self._categories[item]]
 
-    def keep_to(self, settings: RuleSettings) -> None:
+    def keep_to(self, settings: "RuleSettings") -> None:
         """Recommend only what the settings let, from now on.
 
         Raises
