@@ -28,7 +28,7 @@ def describe_items(recommender: Recommender, asked: list[str]) -> list[dict[str,
     for text in asked:
         key: Any = text
         if recommender.id_type == "integer":
-            key = int(text) if text.lstrip("-").isdecimal() and len(text) < 20 else None
+            key = int(text) if text.removeprefix("-").isdecimal() and len(text) < 20 else None
         index = recommender.index.get(key)
         name = recommender.names[index] if index is not None and recommender.names is not None else None
         category = recommender.category(index) if index is not None else None

@@ -73,7 +73,7 @@ class Metrics:
         for endpoint in ("invocations", "clicks"):
             for status in ("200", "400", "500", "503"):
                 self._requests.labels(endpoint, status)
-        for reason in ("queue", "timeout"):
+        for reason in ("queue", "timeout", "store"):
             self._refused.labels(reason)
         for outcome in ("new", "stepped", "rebuilt"):
             self._steps.labels(outcome)
