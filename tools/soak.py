@@ -277,7 +277,7 @@ def sigterm_under_load(setting: Setting) -> Found:
             time.sleep(2)
             found.end(server)
             load.finish()
-            found.load(f"{workers} workers", load, lost=16)
+            found.load(f"{workers} workers", load, lost=load.unanswered)  # those that were not taken are told by the log
             logged = [line["status"] for line in server.logged() if line.get("endpoint") == "invocations"]
             found.must(len(logged) == load.answered, f"{workers} workers: {len(logged)} requests were taken, {load.answered} answered")
     return found
