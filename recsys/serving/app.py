@@ -182,9 +182,7 @@ class App:
             self._metrics.request(endpoint, status, seconds)
             self._log.request(identifier, endpoint, status, seconds, **told)
 
-    async def _invocations(
-        self, scope: Scope, receive: Receive, headers: dict[bytes, bytes], told: dict[str, Any]
-    ) -> tuple[int, bytes]:
+    async def _invocations(self, scope: Scope, receive: Receive, headers: dict[bytes, bytes], told: dict[str, Any]) -> tuple[int, bytes]:
         body = b""
         try:
             form = None

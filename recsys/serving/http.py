@@ -68,9 +68,7 @@ def _too_large(largest: int) -> BadRequest:
     return BadRequest(f"The body may have at most {largest} bytes.", 413, "REQUEST_TOO_LARGE")
 
 
-async def respond(
-    send: Send, status: int, body: bytes, content_type: bytes = JSON, headers: tuple[tuple[bytes, bytes], ...] = ()
-) -> None:
+async def respond(send: Send, status: int, body: bytes, content_type: bytes = JSON, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
     """Send an answer."""
     head = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers]
     await send({"type": "http.response.start", "status": status, "headers": head})

@@ -141,7 +141,7 @@ def make_guard(settings: ServeSettings, token: str | None) -> Guard:
         )
     if not local and not settings.allowed_hosts and settings.host in ("0.0.0.0", "::"):
         raise ConfigurationError(
-            f"serve.allowed_hosts: on {settings.host} the server does not know its own name; list the names by which clients call it, or '*'"
+            f"serve.allowed_hosts: on {settings.host} the server does not know its own name; list those by which clients call it, or '*'"
         )
     return Guard([*settings.allowed_hosts, settings.host, *(LOOPBACK if local else ())], token)
 
