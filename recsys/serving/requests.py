@@ -120,7 +120,7 @@ def read_request(body: bytes, id_type: str, max_sessions: int) -> Request:
     forms = [form for form in FORMS if form in content]
     if len(forms) != 1:
         raise BadRequest(f"The body must have exactly one of {', '.join(FORMS)}.")
-    k, rules = _read_parameters(content.get("params"), id_type)
+    k, rules = _read_parameters(content.get("params", {}), id_type)
     columns = _READERS[forms[0]](content[forms[0]])
     sessions = columns.get("session")
     if sessions is None:
@@ -152,7 +152,7 @@ def read_click(body: bytes, id_type: str) -> Click:
         raise BadRequest("The body has an unknown key; the keys are item, session and params.")
     if "item" not in content:
         raise BadRequest("The body lacks the key item, the id of the item that was clicked.")
-    k, rules = _read_parameters(content.get("params"), id_type)
+    k, rules = _read_parameters(content.get("params", {}), id_type)
     (item,) = _read_session([content["item"]], id_type)
     session = content.get("session")
     return Click(item, None if session is None else _read_session(session, id_type), k, rules)
@@ -169,8 +169,6 @@ def _read_object(body: bytes) -> dict[str, Any]:
 
 
 def _read_parameters(params: Any, id_type: str) -> tuple[int, Rules]:
-    if params is None:
-        return DEFAULT_K, PLAIN
     if type(params) is not dict:
         raise BadRequest("params must be a JSON object.")
     if not params.keys() <= set(PARAMETERS):

@@ -68,15 +68,15 @@ class Server:
 
 
 @contextlib.contextmanager
-def running_server(package: Path, settings: ServeSettings) -> Iterator[Server]:
-    """`recsys serve` on a package and a free port, as a process that ends with the block, or with this process.
+def running_server(package: Path, settings: ServeSettings, workers: int = 1) -> Iterator[Server]:
+    """`recsys serve` on a package and a free port of the loopback, as a process that ends with the block, or with this process.
 
     Raises
     ------
     PackageError
         If it does not come up.
     """
-    alone = settings.model_copy(update={"workers": 1, "model": None, "host": "127.0.0.1"})
+    alone = settings.model_copy(update={"workers": workers, "model": None, "host": "127.0.0.1"})
     told = json.dumps({"serve": alone.model_dump(mode="json")})
     command = [sys.executable, "-m", "recsys", "serve", "--model", str(package), "--settings", told, "--port", "0"]
     with tempfile.TemporaryFile() as log:
