@@ -211,6 +211,12 @@ def serve_package(start: Start, port: int | None = None) -> None:
 
     settings = start.settings
     make_guard(settings, os.environ.get(TOKEN_VARIABLE))
+    for key in ("available", "exclude"):
+        path = getattr(settings.rules, key)
+        if path is not None and not Path(path).is_file():
+            raise ConfigurationError(
+                f"serve.rules.{key}: there is no file {path}; write the ids of the items into it, one a line, or correct the path"
+            )
     manifest = json.loads((start.package / MANIFEST).read_text(encoding="utf-8"))
     listener = take_port(settings.host, settings.port if port is None else port)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
