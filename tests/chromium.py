@@ -51,7 +51,8 @@ class Page:
         self._last = 0
         self._answers: dict[int, dict[str, Any]] = {}
         self._loaded = False
-        self._allowed: tuple[str, ...] = ()
+        self._allowed = ""
+        self._server: tuple[str, ...] = ()
         self._contexts: dict[str, tuple[str, int]] = {}
         self.complaints: list[str] = []
         target = self._call("Target.createTarget", {"url": "about:blank"})["targetId"]
@@ -121,22 +122,23 @@ class Page:
                 self.complaints.append(f"log: {told['entry']['text']}")
             case "Network.requestWillBeSent":
                 address = told["request"]["url"]
-                if not address.startswith(INSIDE) and not any(address == one or one.endswith("/") and address.startswith(one) for one in self._allowed):
+                if not address.startswith(INSIDE) and address != self._allowed and not address.startswith(self._server):
                     self.complaints.append(f"request: {address[:200]}")
             case "Network.loadingFailed" if not told.get("canceled"):
                 self.complaints.append(f"failed: {told['errorText']}")
 
     def open(self, path: Path) -> None:
         """Open a file, which may ask for no other, and wait until it has loaded."""
-        address = path.resolve().as_uri()
-        self._go(address, address)
+        self._server = ()
+        self._go(path.resolve().as_uri())
 
     def visit(self, server: str) -> None:
         """Open the first page of a server by its host and port; it may ask for this server's others."""
-        self._go(f"http://{server}/", f"http://{server}/")
+        self._server = (f"http://{server}/",)
+        self._go(f"http://{server}/")
 
-    def _go(self, address: str, *allowed: str) -> None:
-        self._allowed, self._loaded = allowed, False
+    def _go(self, address: str) -> None:
+        self._allowed, self._loaded = address, False
         self._call("Page.navigate", {"url": address}, self._session)
         self._until(lambda: self._loaded, "a loaded page")
 
