@@ -7,16 +7,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from importlib import resources
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 import orjson
 
 from recsys.serving.batching import Batcher, Overloaded
 from recsys.serving.champion import Champion
 from recsys.serving.engine import Engine, KeptClick
-from recsys.serving.explore import describe_items, sample_session
+from recsys.serving.explore import describe_catalogue, describe_items, read_page, sample_session
 from recsys.serving.http import Disconnected, Guard, Receive, Scope, Send, read_body, refusal, respond
 from recsys.serving.metrics import Metrics
 from recsys.serving.openapi import describe
@@ -33,9 +32,10 @@ _RETRY = ((b"retry-after", b"1"),)
 _REFUSED = {
     "queue": "The server has more requests than it can answer; try again in a second.",
     "timeout": "The server could not answer this request in time; try again in a second.",
+    "store": "This session has more clicks at once than the server can put in order; try again in a second.",
 }
-_OPEN = frozenset(("/ping", "/health", "/ready"))
-"""Pages that need no token: they tell nothing but that the server is there."""
+_OPEN = frozenset(("/", "/ping", "/health", "/ready"))
+"""Pages that need no token: they tell nothing of the shop, and `/` asks for one."""
 
 
 class App:
@@ -73,6 +73,7 @@ class App:
             ("GET", "/openapi.json"): self._description,
             ("GET", "/sample"): self._sample,
             ("GET", "/items"): self._items,
+            ("GET", "/catalogue"): self._catalogue,
         }
         self._paths = {path for _, path in self._pages} | {"/invocations"}
 
@@ -96,6 +97,8 @@ class App:
 
     def _start(self) -> None:
         self._started = True
+        self._metrics.starts.inc()
+        self._metrics.bound.set(self._settings.queue)
         self._batcher.start()
         self._refreshing = asyncio.create_task(self._refresh())
 
@@ -113,6 +116,7 @@ class App:
             await asyncio.sleep(self._settings.refresh / 1_000)
 
     def _look(self) -> None:
+        self._metrics.measure_process()
         try:
             if self._champion is not None:
                 found = self._champion.look(self._settings, self._metrics)
@@ -206,8 +210,10 @@ class App:
             future = self._batcher.submit(content, size)
         except Overloaded:
             raise Overloaded("queue") from None
-        self._metrics.waiting.set(self._batcher.waiting)
-        return await future
+        try:
+            return await future
+        finally:
+            self._metrics.waiting.set(self._batcher.waiting)
 
     def _check_rules(self, rules: Rules) -> None:
         recommender = self.engine.served.recommender
@@ -271,6 +277,7 @@ class App:
 
     async def _numbers(self, scope: Scope, send: Send) -> None:
         self._metrics.waiting.set(self._batcher.waiting)
+        self._metrics.measure_process()
         page = await asyncio.to_thread(self._metrics.page)
         await respond(send, 200, page, b"text/plain; version=0.0.4; charset=utf-8")
 
@@ -279,20 +286,22 @@ class App:
         await respond(send, 200, orjson.dumps(describe(served.recommender.id_type, self._settings)))
 
     async def _page(self, scope: Scope, send: Send) -> None:
-        page = resources.files("recsys.serving").joinpath("page.html").read_bytes()
-        policy = b"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
-        await respond(send, 200, page, b"text/html; charset=utf-8", ((b"content-security-policy", policy),))
+        page, headers = read_page()
+        await respond(send, 200, page, b"text/html; charset=utf-8", headers)
 
     async def _sample(self, scope: Scope, send: Send) -> None:
         session = await asyncio.to_thread(sample_session, self.engine.served.recommender)
         await respond(send, 200, orjson.dumps({"session": session}))
 
     async def _items(self, scope: Scope, send: Send) -> None:
-        asked = [value for name, value in parse_qsl(scope["query_string"].decode("latin-1")) if name == "id"]
+        asked = [value for name, value in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True) if name == "id"]
         if len(asked) > 4 * LARGEST_K:
             raise BadRequest(f"At most {4 * LARGEST_K} items can be asked about at once.")
-        described = describe_items(self.engine.served.recommender, [unquote(item) for item in asked])
+        described = describe_items(self.engine.served.recommender, asked)
         await respond(send, 200, orjson.dumps({"items": described}))
+
+    async def _catalogue(self, scope: Scope, send: Send) -> None:
+        await respond(send, 200, orjson.dumps(await asyncio.to_thread(describe_catalogue, self.engine.served.recommender)))
 
 
 def _chosen(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

@@ -47,10 +47,20 @@ class Reply:
 
 
 class Server:
-    """A running server; made by `running_server`."""
+    """A running server; made by `running_server`.
 
-    def __init__(self, host: str, port: int) -> None:
+    Attributes
+    ----------
+    address
+        Host and port.
+    process
+        Its process id, where it is known.
+    """
+
+    def __init__(self, host: str, port: int, process: int | None = None) -> None:
         self._host, self._port = host, port
+        self.address = f"{host}:{port}"
+        self.process = process
 
     def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
         """Send one request."""
@@ -96,7 +106,7 @@ def running_server(package: Path, settings: ServeSettings, workers: int = 1) -> 
                 log.seek(0)
                 last = (log.read().decode(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
                 raise PackageError(f"the server did not start on {package}: {last}")
-            yield Server(address[1], int(address[2]))
+            yield Server(address[1], int(address[2]), process.pid)
         finally:
             watch.cancel()
             process.terminate()
