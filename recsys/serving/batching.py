@@ -61,6 +61,7 @@ class Batcher:
         self._batch, self._bound, self._timeout = batch, queue, timeout
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads = [threading.Thread(target=self._work, name=f"inference-{number}", daemon=True) for number in range(threads)]
+        self._closed = False
         self.waiting = 0
         """Sessions waiting or worked on; the event loop's own."""
 
@@ -75,9 +76,9 @@ class Batcher:
         Raises
         ------
         Overloaded
-            If too many sessions wait already.
+            If too many sessions wait already, or the threads were told to end.
         """
-        if self.waiting and self.waiting + size > self._bound:
+        if self._closed or (self.waiting and self.waiting + size > self._bound):
             raise Overloaded
         self.waiting += size
         job = Job(content, size, time.monotonic() + self._timeout, asyncio.get_running_loop().create_future())
@@ -102,10 +103,13 @@ class Batcher:
         late = [job.future.cancelled() or job.deadline < now for job in batch]
         asked = [job.content for job, too_late in zip(batch, late, strict=True) if not too_late]
         try:
-            answers = iter(self._answer(asked) if asked else [])
+            answers = self._answer(asked) if asked else []
+            if len(answers) != len(asked):
+                raise RuntimeError(f"{len(asked)} requests were given {len(answers)} answers")
         except Exception as error:
-            answers = iter([error] * len(asked))
-        outcomes = [Overloaded() if too_late else next(answers) for too_late in late]
+            answers = [error] * len(asked)
+        following = iter(answers)
+        outcomes = [Overloaded() if too_late else next(following) for too_late in late]
         with suppress(RuntimeError):  # the loop was closed before it had its answers
             batch[0].future.get_loop().call_soon_threadsafe(self._settle, batch, outcomes)
 
@@ -120,6 +124,7 @@ class Batcher:
                 job.future.set_result(outcome)
 
     def close(self) -> None:
-        """Let the threads end once the queue is empty."""
+        """Let the threads end once the queue is empty; nothing more is taken."""
+        self._closed = True
         for _ in self._threads:
             self._jobs.put(None)

@@ -206,6 +206,7 @@ def serve_package(start: Start, port: int | None = None) -> None:
     """
     import uvicorn
 
+    from recsys.serving.connection import Connection
     from recsys.serving.metrics import share_between_processes
     from recsys.serving.session_store import temporary_folder
 
@@ -223,7 +224,9 @@ def serve_package(start: Start, port: int | None = None) -> None:
     url = f"http://{host}:{listener.getsockname()[1]}"
     options: dict[str, Any] = {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": Connection,
+        "ws": "none",
+        "proxy_headers": False,
         "lifespan": "on",
         "log_level": "warning",
         "access_log": False,
