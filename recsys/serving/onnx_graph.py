@@ -188,10 +188,10 @@ def build_graph(arrays: Arrays, exclude_session_items: bool) -> onnx.ModelProto:
 def build_step_graph(arrays: Arrays, exclude_session_items: bool) -> onnx.ModelProto:
     """The graph that goes on from where sessions were left, and finds their best items.
 
-    Inputs are `states` float32 [B, S], `items` int64 [B], `sessions` int64 [B, T] with `lengths` int64 [B] and `k` int64 [1]. Its outputs are
+    Inputs are `states` float32 [B, S], `items` int64 [B], `sessions` int64 [B, T] with `lengths` int64 [B], and `k` int64 [1]. Outputs are
     two things that do not depend on each other: `next_states` float32 [B, S], the states once each session has clicked its item; and
-    `indices` and `scores` [B, k], as `build_graph` has them, of `states` as they are; of a k of 0, nothing is searched. Zeros are the states
-    before the first click. Where session items stay in, `sessions` and `lengths` are no inputs.
+    `indices` and `scores` [B, k], as `build_graph` has them, of `states` as they are. Of a k of 0, nothing is searched. Zeros are the
+    states before the first click. Where session items stay in, `sessions` and `lengths` are no inputs.
 
     Parameters
     ----------

@@ -1,6 +1,5 @@
 """Top items of a neural family: from its arrays where the extension can be had, else from its ONNX graphs."""
 
-import mmap
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

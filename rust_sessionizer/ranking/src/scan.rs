@@ -22,7 +22,8 @@ pub(crate) struct Scan<'a> {
 impl<'a> Scan<'a> {
     #[inline(always)]
     pub(crate) fn run(mut self, multiply: impl Multiply) -> Vec<Shortlist<'a>> {
-        let together: Vec<Together> = self.queries.chunks(self.width * QUERIES).map(|some| Together::of(some, self.width)).collect();
+        let together: Vec<Together> =
+            self.queries.chunks(self.width * QUERIES).map(|some| Together::of(some, self.width)).collect();
         let groups = self.codes.traits.len();
         let size = (CELLS / self.codes.quads).max(1).next_multiple_of(GROUPS);
         for first in (0..groups).step_by(size) {
@@ -75,7 +76,12 @@ struct Block<'a> {
 impl Block<'_> {
     /// Q queries, and G groups at a time.
     #[inline(always)]
-    fn ask<const Q: usize, const G: usize>(&self, multiply: impl Multiply, together: &Together, lists: &mut [Shortlist]) {
+    fn ask<const Q: usize, const G: usize>(
+        &self,
+        multiply: impl Multiply,
+        together: &Together,
+        lists: &mut [Shortlist],
+    ) {
         let asked: [&Asked; Q] = std::array::from_fn(|q| &together.asked[q]);
         let (quads, _) = together.quads.as_chunks::<Q>();
         let lists = &mut lists[..Q];
