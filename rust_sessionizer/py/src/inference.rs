@@ -54,7 +54,7 @@ impl<'py> Layer<'py> {
 #[pymethods]
 impl Network {
     #[new]
-    #[pyo3(signature = (arrays, items=None, *, column=0, most_bytes=1 << 28))]
+    #[pyo3(signature = (arrays, items=None, *, column=0, most_bytes=268_435_456))]
     fn new(
         py: Python,
         arrays: &Bound<PyDict>,
