@@ -5,6 +5,7 @@ The endpoints are plain ASGI, because a framework's routing costs more than the 
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -32,7 +33,7 @@ _RETRY = ((b"retry-after", b"1"),)
 _REFUSED = {
     "queue": "The server has more requests than it can answer; try again in a second.",
     "timeout": "The server could not answer this request in time; try again in a second.",
-    "store": "This session has more clicks at once than the server can put in order; try again in a second.",
+    "store": "Too many clicks of this session arrived at the same time; try again in a second.",
 }
 _OPEN = frozenset(("/", "/ping", "/health", "/ready"))
 """Pages that need no token: they tell nothing of the shop, and `/` asks for one."""
@@ -60,7 +61,9 @@ class App:
         self._patience = settings.timeout / 1_000
         self._log = RequestLog(settings.log_sample)
         self._batcher = Batcher(engine.answer, settings.inference_threads, settings.batch, settings.queue, self._patience)
-        self._refreshing: asyncio.Task | None = None
+        self._elsewhere = 0
+        """Requests that MLflow is answering."""
+        self._ended = threading.Event()
         self._started = self._stopping = False
         self.belongings: Any = None
         """What lives as long as the app."""
@@ -100,20 +103,20 @@ class App:
         self._metrics.starts.inc()
         self._metrics.bound.set(self._settings.queue)
         self._batcher.start()
-        self._refreshing = asyncio.create_task(self._refresh())
+        # Not one of the loop's own threads, whose end it would wait for: a registry may take its time.
+        threading.Thread(target=self._refresh, name="refresh", daemon=True).start()
 
     def close(self) -> None:
         """Answer what waits, and nothing new."""
         self._stopping = True
-        if self._refreshing is not None:
-            self._refreshing.cancel()
+        self._ended.set()
         self._batcher.close()
 
-    async def _refresh(self) -> None:
+    def _refresh(self) -> None:
         """Look for a new champion and for changed rules, now and then."""
-        while True:
-            await asyncio.to_thread(self._look)
-            await asyncio.sleep(self._settings.refresh / 1_000)
+        while not self._ended.is_set():
+            self._look()
+            self._ended.wait(self._settings.refresh / 1_000)
 
     def _look(self) -> None:
         self._metrics.measure_process()
@@ -158,17 +161,16 @@ class App:
             elif endpoint == "clicks":
                 status, body = await self._clicks(method, path, receive, headers, told)
                 await respond(send, status, body, headers=marks)
-            elif (method, path) in self._pages:
+            elif ("GET" if method == "HEAD" else method, path) in self._pages:
                 status = 200
-                await self._pages[method, path](scope, send)
+                await self._pages["GET", path](scope, send)
             elif path in self._paths:
-                raise BadRequest("This method is not allowed here.", 405, "BAD_REQUEST")
+                raise _not_allowed(b"POST" if endpoint == "invocations" else b"GET, HEAD")
             else:
                 status = await self._mlflow(scope, receive, send)
         except BadRequest as refused:
             status = refused.status
-            more = ((b"www-authenticate", b"Bearer"),) if status == 401 else ()
-            await respond(send, status, refusal(refused.error_code, refused.sentence), headers=(*marks, *more))
+            await respond(send, status, refusal(refused.error_code, refused.sentence), headers=(*marks, *refused.headers))
         except Overloaded as overloaded:
             status, reason = 503, str(overloaded) or "timeout"
             self._metrics.refused(reason)
@@ -232,7 +234,7 @@ class App:
         if len(key) > _LONGEST_KEY:
             raise BadRequest(f"The id of a session may have at most {_LONGEST_KEY} characters.")
         if method != ("POST" if rest else "DELETE"):
-            raise BadRequest("This method is not allowed here.", 405, "BAD_REQUEST")
+            raise _not_allowed(b"POST" if rest else b"DELETE")
         if method == "DELETE":
             found = await asyncio.to_thread(self.engine.forget, key)
             if not found:
@@ -250,7 +252,16 @@ class App:
 
     async def _mlflow_invocations(self, scope: Scope, body: bytes) -> tuple[int, bytes]:
         """MLflow's answer to a form that only it reads; its refusals, which may tell what was sent, are replaced."""
-        status, answer = await _call(self.engine.served.scoring_app, scope, body)
+        if self._elsewhere >= self._settings.queue:
+            raise Overloaded("queue")
+        self._elsewhere += 1
+        try:
+            status, answer = await _call(self.engine.served.scoring_app, scope, body)
+        except Exception:  # what MLflow could not read, it also answers with 500
+            _logger.debug("MLflow failed on a request", exc_info=True)
+            status = 500
+        finally:
+            self._elsewhere -= 1
         if status >= 400:
             raise BadRequest("The body cannot be read in this form; send dataframe_records, dataframe_split or inputs.")
         return status, answer
@@ -258,9 +269,10 @@ class App:
     async def _mlflow(self, scope: Scope, receive: Receive, send: Send) -> int:
         """MLflow's own pages."""
         status, answer = await _call(self.engine.served.scoring_app, scope, b"")
-        if status in (404, 405):
-            sentence = "There is no such page." if status == 404 else "This method is not allowed here."
-            raise BadRequest(sentence, status, "RESOURCE_DOES_NOT_EXIST" if status == 404 else "BAD_REQUEST")
+        if status == 404:
+            raise BadRequest("There is no such page.", 404, "RESOURCE_DOES_NOT_EXIST")
+        if status == 405:
+            raise _not_allowed(b"GET")
         content_type = b"text/html; charset=utf-8" if answer.lstrip()[:1] == b"<" else b"application/json"
         await respond(send, status, answer, content_type)
         return status
@@ -302,6 +314,10 @@ class App:
 
     async def _catalogue(self, scope: Scope, send: Send) -> None:
         await respond(send, 200, orjson.dumps(await asyncio.to_thread(describe_catalogue, self.engine.served.recommender)))
+
+
+def _not_allowed(methods: bytes) -> BadRequest:
+    return BadRequest("This method is not allowed here.", 405, "BAD_REQUEST", ((b"allow", methods),))
 
 
 def _chosen(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

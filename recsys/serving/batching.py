@@ -40,7 +40,7 @@ class Job:
 
 
 class Batcher:
-    """Takes requests in one event loop and answers them in threads, several at once.
+    """Takes requests of an event loop and answers them in threads, several at once.
 
     Parameters
     ----------
@@ -60,14 +60,13 @@ class Batcher:
         self._answer = answer
         self._batch, self._bound, self._timeout = batch, queue, timeout
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._threads = [threading.Thread(target=self._work, name=f"inference-{number}", daemon=True) for number in range(threads)]
+        self._closed = False
         self.waiting = 0
         """Sessions waiting or worked on; the event loop's own."""
 
     def start(self) -> None:
-        """Start the threads; answers come in the running event loop."""
-        self._loop = asyncio.get_running_loop()
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
@@ -77,12 +76,12 @@ class Batcher:
         Raises
         ------
         Overloaded
-            If too many sessions wait already.
+            If too many sessions wait already, or the threads were told to end.
         """
-        if self.waiting and self.waiting + size > self._bound:
+        if self._closed or (self.waiting and self.waiting + size > self._bound):
             raise Overloaded
         self.waiting += size
-        job = Job(content, size, time.monotonic() + self._timeout, self._loop.create_future())
+        job = Job(content, size, time.monotonic() + self._timeout, asyncio.get_running_loop().create_future())
         self._jobs.put(job)
         return job.future
 
@@ -104,11 +103,15 @@ class Batcher:
         late = [job.future.cancelled() or job.deadline < now for job in batch]
         asked = [job.content for job, too_late in zip(batch, late, strict=True) if not too_late]
         try:
-            answers = iter(self._answer(asked) if asked else [])
+            answers = self._answer(asked) if asked else []
+            if len(answers) != len(asked):
+                raise RuntimeError(f"{len(asked)} requests were given {len(answers)} answers")
         except Exception as error:
-            answers = iter([error] * len(asked))
-        outcomes = [Overloaded() if too_late else next(answers) for too_late in late]
-        self._loop.call_soon_threadsafe(self._settle, batch, outcomes)
+            answers = [error] * len(asked)
+        following = iter(answers)
+        outcomes = [Overloaded() if too_late else next(following) for too_late in late]
+        with suppress(RuntimeError):  # the loop was closed before it had its answers
+            batch[0].future.get_loop().call_soon_threadsafe(self._settle, batch, outcomes)
 
     def _settle(self, batch: list[Job], outcomes: list[Any]) -> None:
         for job, outcome in zip(batch, outcomes, strict=True):
@@ -121,6 +124,7 @@ class Batcher:
                 job.future.set_result(outcome)
 
     def close(self) -> None:
-        """Let the threads end once the queue is empty."""
+        """Let the threads end once the queue is empty; nothing more is taken."""
+        self._closed = True
         for _ in self._threads:
             self._jobs.put(None)

@@ -13,7 +13,7 @@ import orjson
 from recsys.serving.batching import Overloaded
 from recsys.serving.manifest import package_digest, read_package
 from recsys.serving.metrics import Metrics
-from recsys.serving.recommender import DEFAULT_K, POPULAR, Answer, Recommender
+from recsys.serving.recommender import DEFAULT_K, POPULAR, Answer, Recommender, StepwiseScorer
 from recsys.serving.requests import Click, Request
 from recsys.serving.session_store import KeptSession, SessionStore
 from recsys.settings.serving import ServeSettings
@@ -182,7 +182,7 @@ class Engine:
     def _step(self, served: ServedModel, clicks: list[KeptClick]) -> list[bytes | None]:
         """Answers to clicks of different sessions; None where another click of the session came first."""
         recommender, scorer = served.recommender, served.recommender.scorer
-        stepwise = hasattr(scorer, "step")
+        stepwise = isinstance(scorer, StepwiseScorer)
         kept = self._kept([click.key for click in clicks])
         befores, knowns, outcomes, unknown = [], [], [], []
         for click, its in zip(clicks, kept, strict=True):

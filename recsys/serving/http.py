@@ -14,6 +14,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON = b"application/json"
+CLOSE = ((b"connection", b"close"),)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _DRAIN = 16
@@ -34,22 +35,15 @@ async def read_body(receive: Receive, largest: int, seconds: float) -> bytes:
     Disconnected
         If the client is gone.
     """
-    message = await receive()
-    if message["type"] != "http.request":
-        raise Disconnected
-    body = message.get("body", b"")
-    if not message.get("more_body", False):
-        if len(body) > largest:
-            raise _too_large(largest)
-        return body
-    parts, size = [body], len(body)
+    parts: list[bytes] = []
+    size, more = 0, True
     try:
         async with asyncio.timeout(seconds):
-            while message.get("more_body", False):
+            while more:
                 message = await receive()
                 if message["type"] != "http.request":
                     raise Disconnected
-                part = message.get("body", b"")
+                part, more = message.get("body", b""), message.get("more_body", False)
                 size += len(part)
                 if size <= largest:
                     parts.append(part)
@@ -58,19 +52,13 @@ async def read_body(receive: Receive, largest: int, seconds: float) -> bytes:
                     if size > _DRAIN * largest:
                         break
     except TimeoutError:
-        raise BadRequest("The body did not arrive in time.", 408, "REQUEST_TIMEOUT") from None
+        raise BadRequest("The body did not arrive in time.", 408, "REQUEST_TIMEOUT", CLOSE) from None
     if size > largest:
-        raise _too_large(largest)
+        raise BadRequest(f"The body may have at most {largest} bytes.", 413, "REQUEST_TOO_LARGE", CLOSE if more else ())
     return b"".join(parts)
 
 
-def _too_large(largest: int) -> BadRequest:
-    return BadRequest(f"The body may have at most {largest} bytes.", 413, "REQUEST_TOO_LARGE")
-
-
-async def respond(
-    send: Send, status: int, body: bytes, content_type: bytes = JSON, headers: tuple[tuple[bytes, bytes], ...] = ()
-) -> None:
+async def respond(send: Send, status: int, body: bytes, content_type: bytes = JSON, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
     """Send an answer."""
     head = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers]
     await send({"type": "http.response.start", "status": status, "headers": head})
@@ -121,7 +109,8 @@ class Guard:
             return
         scheme, _, shown = (authorization or b"").partition(b" ")
         if not hmac.compare_digest(scheme.lower() + b" " + shown.strip(), self._token):
-            raise BadRequest("A valid token is required, as Authorization: Bearer.", 401, "UNAUTHENTICATED")
+            challenge = ((b"www-authenticate", b"Bearer"),)
+            raise BadRequest("A valid token is required, as Authorization: Bearer.", 401, "UNAUTHENTICATED", challenge)
 
 
 def _name(host: bytes | None) -> bytes:

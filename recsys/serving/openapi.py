@@ -77,7 +77,11 @@ def _schemas(id_type: str, settings: ServeSettings) -> dict[str, Any]:
     answer = {
         "recommendations": {"type": "array", "items": item, "description": "Best first."},
         "scores": {"type": "array", "items": {"type": "number"}},
-        "fallback": {"type": ["string", "null"], "enum": ["popular", None], "description": "What the answer is where it is not the model's."},
+        "fallback": {
+            "type": ["string", "null"],
+            "enum": ["popular", None],
+            "description": "What it is where not the model's.",
+        },
     }
     names = list(answer)
     columns = {

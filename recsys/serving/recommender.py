@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -38,6 +38,33 @@ class Scorer(Protocol):
 
     def top(self, sessions: list[list[int]], k: int) -> tuple[np.ndarray, np.ndarray]:
         """Indices and scores [B, k], best first; a score that is not finite marks no item."""
+
+
+@runtime_checkable
+class StepwiseScorer(Scorer, Protocol):
+    """A scorer that can go on from where a session was left: a click more is the work of one click, however long the session.
+
+    Shapes: B sessions, S entries of a session's state.
+
+    Attributes
+    ----------
+    state_width
+        S: float32 numbers that a session is remembered by. Zeros are the state before the first click.
+    """
+
+    state_width: int
+
+    def follow(self, sessions: list[list[int]]) -> np.ndarray:
+        """States, float32 [B, S], after sessions of item indices, none of them empty."""
+
+    def step(self, states: np.ndarray, items: list[int]) -> np.ndarray:
+        """States, float32 [B, S], from `states` [B, S] and the item that each session clicks next."""
+
+    def best(self, states: np.ndarray, sessions: list[list[int]], k: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `top` has it, from states [B, S] and the sessions that led to them: these tell which items are left out.
+
+        `top(sessions, k)` is `best(follow(sessions), sessions, k)`.
+        """
 
 
 def id_type_of(item_ids: pl.Series) -> str:

@@ -20,6 +20,7 @@ _OTHER_FORMS = ("instances",)
 
 _ID_NAMES = {"integer": "whole numbers", "string": "strings", "hash": "strings or whole numbers"}
 _SCALARS = {int, str}
+_NONE: dict[str, Any] = {}
 
 
 class OtherForm(Exception):
@@ -37,11 +38,19 @@ class BadRequest(Exception):
         MLflow's name for the kind of error.
     sentence
         What is wrong and what would be right.
+    headers
+        More headers of the answer.
     """
 
-    def __init__(self, sentence: str, status: int = 400, error_code: str = "INVALID_PARAMETER_VALUE") -> None:
+    def __init__(
+        self,
+        sentence: str,
+        status: int = 400,
+        error_code: str = "INVALID_PARAMETER_VALUE",
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
         super().__init__(sentence)
-        self.sentence, self.status, self.error_code = sentence, status, error_code
+        self.sentence, self.status, self.error_code, self.headers = sentence, status, error_code, headers
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,7 @@ def read_request(body: bytes, id_type: str, max_sessions: int) -> Request:
     forms = [form for form in FORMS if form in content]
     if len(forms) != 1:
         raise BadRequest(f"The body must have exactly one of {', '.join(FORMS)}.")
-    k, rules = _read_parameters(content.get("params"), id_type)
+    k, rules = _read_parameters(content.get("params", _NONE), id_type)
     columns = _READERS[forms[0]](content[forms[0]])
     sessions = columns.get("session")
     if sessions is None:
@@ -152,7 +161,7 @@ def read_click(body: bytes, id_type: str) -> Click:
         raise BadRequest("The body has an unknown key; the keys are item, session and params.")
     if "item" not in content:
         raise BadRequest("The body lacks the key item, the id of the item that was clicked.")
-    k, rules = _read_parameters(content.get("params"), id_type)
+    k, rules = _read_parameters(content.get("params", _NONE), id_type)
     (item,) = _read_session([content["item"]], id_type)
     session = content.get("session")
     return Click(item, None if session is None else _read_session(session, id_type), k, rules)
@@ -169,7 +178,7 @@ def _read_object(body: bytes) -> dict[str, Any]:
 
 
 def _read_parameters(params: Any, id_type: str) -> tuple[int, Rules]:
-    if params is None:
+    if params is _NONE:
         return DEFAULT_K, PLAIN
     if type(params) is not dict:
         raise BadRequest("params must be a JSON object.")
@@ -182,7 +191,9 @@ def _read_parameters(params: Any, id_type: str) -> tuple[int, Rules]:
 
 
 def _read_rules(params: dict[str, Any], id_type: str) -> Rules:
-    exclude, categories = params.get("exclude") or [], params.get("categories")
+    exclude, categories = params.get("exclude"), params.get("categories")
+    if exclude is None:
+        exclude = []
     if type(exclude) is not list or len(exclude) > MOST_EXCLUDED:
         raise BadRequest(f"params.exclude must be a list of at most {MOST_EXCLUDED} item ids.")
     exclude = _read_session(exclude, id_type)

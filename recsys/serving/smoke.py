@@ -79,7 +79,7 @@ class Server:
 
 @contextlib.contextmanager
 def running_server(package: Path, settings: ServeSettings, workers: int = 1) -> Iterator[Server]:
-    """`recsys serve` on a package and a free port, as a process that ends with the block, or with this process.
+    """`recsys serve` on a package and a free port of the loopback, as a process that ends with the block, or with this process.
 
     Raises
     ------

@@ -14,9 +14,8 @@ from fastapi.testclient import TestClient
 from recsys.errors import BusyError, ConfigurationError, PackageError
 from recsys.provenance import closure, stage_modules
 from recsys.serving import smoke
-from recsys.serving.server import Start, build_app
 from recsys.serving.recommender import Recommender
-from recsys.serving.server import resolve_package, take_port
+from recsys.serving.server import Start, build_app, resolve_package, take_port
 from recsys.serving.settings import StageSettings, read_settings
 from recsys.serving.smoke import Reply, Server, broken_requests, good_requests, smoke_test
 from recsys.sessions.table import Sessions
