@@ -31,6 +31,7 @@ from tests.serving.conftest import MAX_LENGTH, Shop, integer_ids
 ROOT = Path(__file__).resolve().parents[2]
 MONITORING = ROOT / "monitoring"
 IDS = integer_ids()
+TOKEN = "a token of the tests alone"
 BOARD = json.loads((MONITORING / "grafana.json").read_text())
 PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
 RULES = {rule["alert"]: rule for group in yaml.safe_load((MONITORING / "alerts.yaml").read_text())["groups"] for rule in group["rules"]}
@@ -115,11 +116,14 @@ def unknown_names(expression: str, legend: str, page: bytes) -> list[str]:
                 pattern = value if "~" in operator else re.escape(value)
                 if not any(re.fullmatch(pattern, one) for one in values[name, label]):
                     unknown.append(f"{name}.{label}{operator}{value}")
-    known = set.intersection(*(labels[name] for name, _ in found if name in labels)) if found else set()
+    if unknown:
+        return unknown
+    known = set.intersection(*(labels[name] for name, _ in found))
     grouped = {label.strip() for group in re.findall(r"\b(?:by|on) \(([^)]*)\)", expression) for label in group.split(",")}
     kept = grouped if " by (" in expression else known
-    unknown += [label for label in grouped if label not in known]
-    return unknown + [label for label in re.findall(r"\{\{(\w+)\}\}", legend) if label not in kept]
+    return [label for label in grouped if label not in known] + [
+        label for label in re.findall(r"\{\{(\w+)\}\}", legend) if label not in kept
+    ]
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
@@ -137,10 +141,13 @@ def test_a_name_that_does_not_exist_is_found(told: bytes) -> None:
     assert unknown_names("sum by (status) (recsys_requests_total)", "{{endpoint}}", told) == ["endpoint"]
 
 
-def test_every_number_is_on_the_dashboard_or_in_an_alert(told: bytes) -> None:
-    families = {family.name for family in text_string_to_metric_families(told.decode())}
-    used = " ".join(EXPRESSIONS.values())
-    assert [name for name in sorted(families) if name not in used] == []
+def test_every_number_is_on_the_dashboard_and_explained(told: bytes) -> None:
+    families = {family.name + "_total" * (family.type == "counter") for family in text_string_to_metric_families(told.decode())}
+    used, explained = " ".join(QUERIES.values()), (MONITORING / "README.md").read_text()
+    assert [name for name in sorted(families) if not re.search(rf"\b{name}(_bucket|_count)?\b", used)] == []
+    assert families == set(
+        re.findall(r"`(recsys_\w+)`", explained[explained.index("## The numbers") : explained.index("## What an alert")])
+    )
 
 
 def test_a_page_tells_no_item_and_no_visitor_and_no_time_of_birth(told: bytes) -> None:
@@ -167,7 +174,7 @@ def test_the_dashboard_can_be_read(told: bytes) -> None:
         assert panel["fieldConfig"]["defaults"]["unit"]
         assert {source["datasource"]["uid"] for source in (panel, *panel["targets"])} == {"${datasource}"}
     assert [variable["name"] for variable in BOARD["templating"]["list"]] == ["datasource", "job", "instance"]
-    assert {panel["title"] for panel in PANELS}.__len__() == len(PANELS)
+    assert len({panel["title"] for panel in PANELS}) == len(PANELS)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -190,6 +197,24 @@ def test_every_alert_says_what_it_means_and_what_to_do(name: str) -> None:
 @pytest.mark.parametrize("arguments", ["check rules alerts.yaml", "check config prometheus.yaml", "test rules alerts.test.yaml"])
 def test_promtool_agrees(arguments: str) -> None:
     done = subprocess.run(["promtool", *arguments.split()], cwd=MONITORING, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def with_what_is_commented(text: str) -> str:
+    keys = "alerting:|alertmanagers:|- static_configs:|- targets:|authorization:|type:|credentials_file:|- recommender-2"
+    return re.sub(rf"(?m)^( *)# ( *)(?={keys})", r"\1\2", text)
+
+
+@needs("promtool")
+def test_what_is_commented_in_the_configuration_can_be_used(tmp_path: Path) -> None:
+    shutil.copy(MONITORING / "alerts.yaml", tmp_path)
+    (tmp_path / "token").write_text(TOKEN)
+    text = with_what_is_commented((MONITORING / "prometheus.yaml").read_text()).replace("/etc/prometheus/recsys-token", "token")
+    (tmp_path / "prometheus.yaml").write_text(text)
+    content = yaml.safe_load(text)
+    assert content["alerting"]["alertmanagers"]
+    assert content["scrape_configs"][0]["static_configs"][0]["targets"] == ["127.0.0.1:5000", "recommender-2.example:5000"]
+    done = subprocess.run(["promtool", "check", "config", "prometheus.yaml"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -315,12 +340,13 @@ def worsen(metrics: Metrics) -> None:
 
 @contextlib.contextmanager
 def pages(page: Callable[[], bytes]) -> Iterator[str]:
-    """The address of a server that gives this page."""
+    """The address of a server that gives this page to who shows the token."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            content = page()
-            self.send_response(200)
+            shown = self.headers["Authorization"] == f"Bearer {TOKEN}"
+            content = page() if shown else b""
+            self.send_response(200 if shown else 401)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
@@ -362,13 +388,16 @@ class Prometheus:
 @contextlib.contextmanager
 def prometheus(folder: Path, targets: list[str]) -> Iterator[Prometheus]:
     """A Prometheus with the project's rules, none of which waits, that asks these servers often."""
-    configuration = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())
+    configuration = yaml.safe_load(with_what_is_commented((MONITORING / "prometheus.yaml").read_text()))
+    del configuration["alerting"]
+    (folder / "token").write_text(TOKEN)
     rules = yaml.safe_load((MONITORING / "alerts.yaml").read_text())
     for group in rules["groups"]:
         for rule in group["rules"]:
             rule.pop("for", None)
     configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s", "scrape_timeout": "1s"}
     configuration["scrape_configs"][0]["static_configs"] = [{"targets": targets}]
+    configuration["scrape_configs"][0]["authorization"]["credentials_file"] = str(folder / "token")
     (folder / "alerts.yaml").write_text(yaml.safe_dump(rules))
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
     with socket.socket() as free:

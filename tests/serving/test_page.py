@@ -309,3 +309,53 @@ def test_a_token_is_asked_for_where_the_server_wants_one(
         move(browser, "k", N_ITEMS)
         assert browser.wait(f"document.querySelectorAll('#answers button').length === {N_ITEMS}")
         browser.evaluate("sessionStorage.clear(); 0")
+
+
+@in_a_browser
+@pytest.mark.parametrize(
+    ("id_type", "text", "session"),
+    [
+        ("hash", "[1152921504606846976, 2]", ["1152921504606846976", "2"]),
+        ("hash", '{"session": [1152921504606846977]}', ["1152921504606846977"]),
+        ("hash", "1152921504606846976,-3", ["1152921504606846976", "-3"]),
+        ("integer", " 7\n-8;9.5 ", [7, -8, "9.5"]),
+        ("string", '["red shoe", "a,b"]', ["red shoe", "a,b"]),
+        ("string", "007 x", ["007", "x"]),
+        ("integer", '{"dataframe_records": [7]}', None),
+        ("integer", '{"params": {"k": 3}}', None),
+    ],
+)
+def test_ids_are_read_as_the_shop_writes_them(id_type: str, text: str, session: list | None, tab: Page) -> None:
+    read = f"try {{ return read({json.dumps(text)}).session; }} catch (error) {{ return error.message; }}"
+    read = f"(() => {{ shop.id_type = '{id_type}'; {read} }})()"
+    assert tab.evaluate(read) == (session if session is not None else "This JSON holds no session.")
+
+
+@in_a_browser
+def test_ids_that_would_fall_apart_are_written_so_that_they_can_be_read_again(tab: Page) -> None:
+    again = "(() => { shop.id_type = 'string'; change(['red shoe', 'a,b']); return read(at('pasted').value).session; })()"
+    assert tab.evaluate(again) == ["red shoe", "a,b"]
+
+
+@in_a_browser
+def test_it_can_be_used_without_a_mouse_and_without_sight(tab: Page) -> None:
+    paste(tab, f"{IDS[4]}, {IDS[2]}")
+    assert tab.wait("document.querySelectorAll('.chip').length === 2")
+    tab.evaluate("chain")
+    named = "one => one.labels?.length || one.getAttribute('aria-label') || one.textContent.trim()"
+    assert (
+        tab.evaluate(
+            f"[...document.querySelectorAll('input, textarea, button, a')].filter(one => !({named})(one)).map(one => one.outerHTML)"
+        )
+        == []
+    )
+    assert tab.evaluate(
+        "[...document.querySelectorAll('[id]')].length === new Set([...document.querySelectorAll('[id]')].map(one => one.id)).size"
+    )
+    assert tab.evaluate("document.documentElement.lang") == "en"
+    tab.evaluate("document.querySelectorAll('#answers button')[2].focus(); document.activeElement.click(); 0")
+    assert tab.wait("document.querySelectorAll('.chip').length === 3")
+    tab.evaluate("chain")
+    assert tab.evaluate("[...document.querySelectorAll('#answers button')].indexOf(document.activeElement)") == 2
+    assert "20 recommendations, first " in tab.evaluate("at('status').textContent")
+    assert "Thing" in tab.evaluate("document.querySelector('.remove').getAttribute('aria-label')")
