@@ -8,7 +8,6 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from importlib import resources
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,7 +16,7 @@ import orjson
 from recsys.serving.batching import Batcher, Overloaded
 from recsys.serving.champion import Champion
 from recsys.serving.engine import Engine, KeptClick
-from recsys.serving.explore import describe_items, sample_session
+from recsys.serving.explore import describe_catalogue, describe_items, read_page, sample_session
 from recsys.serving.http import Disconnected, Guard, Receive, Scope, Send, read_body, refusal, respond
 from recsys.serving.metrics import Metrics
 from recsys.serving.openapi import describe
@@ -42,8 +41,8 @@ _REFUSED = {
     "timeout": "The server could not answer this request in time; try again in a second.",
     "store": "Too many clicks of this session arrived at the same time; try again in a second.",
 }
-_OPEN = frozenset(("/ping", "/health", "/ready"))
-"""Pages that need no token: they tell nothing but that the server is there."""
+_OPEN = frozenset(("/", "/ping", "/health", "/ready"))
+"""Pages that need no token: they tell nothing of the shop, and `/` asks for one."""
 
 
 class App:
@@ -83,6 +82,7 @@ class App:
             ("GET", "/openapi.json"): self._description,
             ("GET", "/sample"): self._sample,
             ("GET", "/items"): self._items,
+            ("GET", "/catalogue"): self._catalogue,
         }
         self._paths = {path for _, path in self._pages} | {"/invocations"}
 
@@ -106,6 +106,8 @@ class App:
 
     def _start(self) -> None:
         self._started = True
+        self._metrics.starts.inc()
+        self._metrics.bound.set(self._settings.queue)
         self._batcher.start()
         # Not one of the loop's own threads, whose end it would wait for: a registry may take its time.
         threading.Thread(target=self._refresh, name="refresh", daemon=True).start()
@@ -123,6 +125,7 @@ class App:
             self._ended.wait(self._settings.refresh / 1_000)
 
     def _look(self) -> None:
+        self._metrics.measure_process()
         try:
             if self._champion is not None:
                 found = self._champion.look(self._settings, self._metrics)
@@ -191,9 +194,7 @@ class App:
             self._metrics.request(endpoint, status, seconds)
             self._log.request(identifier, endpoint, status, seconds, **told)
 
-    async def _invocations(
-        self, scope: Scope, receive: Receive, headers: dict[bytes, bytes], told: dict[str, Any]
-    ) -> tuple[int, bytes]:
+    async def _invocations(self, scope: Scope, receive: Receive, headers: dict[bytes, bytes], told: dict[str, Any]) -> tuple[int, bytes]:
         body = b""
         try:
             form = None
@@ -217,8 +218,10 @@ class App:
             future = self._batcher.submit(content, size)
         except Overloaded:
             raise Overloaded("queue") from None
-        self._metrics.waiting.set(self._batcher.waiting)
-        return await future
+        try:
+            return await future
+        finally:
+            self._metrics.waiting.set(self._batcher.waiting)
 
     def _check_rules(self, rules: Rules) -> None:
         recommender = self.engine.served.recommender
@@ -292,6 +295,7 @@ class App:
 
     async def _numbers(self, scope: Scope, send: Send) -> None:
         self._metrics.waiting.set(self._batcher.waiting)
+        self._metrics.measure_process()
         page = await asyncio.to_thread(self._metrics.page)
         await respond(send, 200, page, b"text/plain; version=0.0.4; charset=utf-8")
 
@@ -300,9 +304,8 @@ class App:
         await respond(send, 200, orjson.dumps(describe(served.recommender, self._settings, self._guard.needs_token)))
 
     async def _page(self, scope: Scope, send: Send) -> None:
-        page = resources.files("recsys.serving").joinpath("page.html").read_bytes()
-        policy = b"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
-        await respond(send, 200, page, b"text/html; charset=utf-8", ((b"content-security-policy", policy),))
+        page, headers = read_page()
+        await respond(send, 200, page, b"text/html; charset=utf-8", headers)
 
     async def _sample(self, scope: Scope, send: Send) -> None:
         session = await asyncio.to_thread(sample_session, self.engine.served.recommender)
@@ -314,6 +317,9 @@ class App:
             raise BadRequest(f"At most {MOST_DESCRIBED} items can be asked about at once.")
         described = describe_items(self.engine.served.recommender, asked)
         await respond(send, 200, orjson.dumps({"items": described}))
+
+    async def _catalogue(self, scope: Scope, send: Send) -> None:
+        await respond(send, 200, orjson.dumps(await asyncio.to_thread(describe_catalogue, self.engine.served.recommender)))
 
 
 def _not_allowed(methods: bytes) -> BadRequest:

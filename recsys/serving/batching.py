@@ -40,7 +40,7 @@ class Job:
 
 
 class Batcher:
-    """Takes requests in one event loop and answers them in threads, several at once.
+    """Takes requests of an event loop and answers them in threads, several at once.
 
     Parameters
     ----------
@@ -60,15 +60,13 @@ class Batcher:
         self._answer = answer
         self._batch, self._bound, self._timeout = batch, queue, timeout
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._threads = [threading.Thread(target=self._work, name=f"inference-{number}", daemon=True) for number in range(threads)]
         self._closed = False
         self.waiting = 0
         """Sessions waiting or worked on; the event loop's own."""
 
     def start(self) -> None:
-        """Start the threads; answers come in the running event loop."""
-        self._loop = asyncio.get_running_loop()
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
@@ -83,7 +81,7 @@ class Batcher:
         if self._closed or (self.waiting and self.waiting + size > self._bound):
             raise Overloaded
         self.waiting += size
-        job = Job(content, size, time.monotonic() + self._timeout, self._loop.create_future())
+        job = Job(content, size, time.monotonic() + self._timeout, asyncio.get_running_loop().create_future())
         self._jobs.put(job)
         return job.future
 
@@ -112,7 +110,8 @@ class Batcher:
             answers = [error] * len(asked)
         following = iter(answers)
         outcomes = [Overloaded() if too_late else next(following) for too_late in late]
-        self._loop.call_soon_threadsafe(self._settle, batch, outcomes)
+        with suppress(RuntimeError):  # the loop was closed before it had its answers
+            batch[0].future.get_loop().call_soon_threadsafe(self._settle, batch, outcomes)
 
     def _settle(self, batch: list[Job], outcomes: list[Any]) -> None:
         for job, outcome in zip(batch, outcomes, strict=True):

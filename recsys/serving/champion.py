@@ -39,8 +39,10 @@ class Champion:
             if not self._silent:  # once until it answers again
                 _logger.warning("the registry cannot be asked for a new champion: %s", error)
             self._silent = True
+            metrics.registry_failing.set(1)
             return None
         self._silent = False
+        metrics.registry_failing.set(0)
         if version is None or version == self.version:
             return None
         self.version = version

@@ -184,14 +184,14 @@ class Engine:
         recommender, scorer = served.recommender, served.recommender.scorer
         stepwise = isinstance(scorer, StepwiseScorer)
         kept = self._kept([click.key for click in clicks])
-        befores, knowns, outcomes, unknown = [], [], [], 0
+        befores, knowns, outcomes, unknown = [], [], [], []
         for click, its in zip(clicks, kept, strict=True):
             sent = its.items if its is not None else click.click.session or []
             before = recommender.last_known(sent, self._longest)
             after = recommender.last_known([click.click.item], 1)
             befores.append(before)
             knowns.append((before + after)[-self._longest :])
-            unknown += not after
+            unknown.append(not after)
             same = its is not None and its.model == served.digest and len(its.items) == len(before) and bool(its.state)
             short = len(before) + len(after) <= self._longest
             outcomes.append("new" if its is None and not before else "stepped" if stepwise and same and short else "rebuilt")
@@ -223,9 +223,10 @@ class Engine:
         }
         late = self._keep(following, kept)
         bodies: list[bytes | None] = []
-        for click, answer, outcome, known in zip(clicks, answers, outcomes, knowns, strict=True):
+        for row, (click, answer, outcome, known) in enumerate(zip(clicks, answers, outcomes, knowns, strict=True)):
             if click.key in late:
                 bodies.append(None)
+                answers[row], unknown[row] = None, False
                 continue
             self._metrics.stepped(outcome)
             self._metrics.clicks.observe(max(len(known), 1))
@@ -233,7 +234,7 @@ class Engine:
                 self._metrics.cold.inc()
             bodies.append(_json(_content(answer) | {"clicks": following[click.key].clicks}))
         self._metrics.items.inc(len(clicks) - len(late))
-        self._metrics.unknown.inc(unknown)
+        self._metrics.unknown.inc(sum(unknown))
         self._count([answer for answer in answers if answer is not None])
         return bodies
 
@@ -242,6 +243,7 @@ class Engine:
             return self._store.get(keys)
         except Exception:
             _logger.exception("the store of sessions cannot be read; answering from the clicks that were sent")
+            self._metrics.store_failures.inc()
             return [None] * len(keys)
 
     def _keep(self, following: dict[str, KeptSession], kept: list[KeptSession | None]) -> set[str]:
@@ -249,6 +251,7 @@ class Engine:
             return self._store.put(following)
         except Exception:
             _logger.exception("the store of sessions cannot be written; these clicks are answered and not kept")
+            self._metrics.store_failures.inc()
             return set()
 
     def _states(

@@ -100,9 +100,7 @@ def _described(vocabulary: pl.DataFrame, properties: Path | None) -> pl.DataFram
     return vocabulary
 
 
-def build_package(
-    export: Path, items: Path, package: Path, settings: StageSettings, properties: Path | None = None
-) -> dict[str, Any]:
+def build_package(export: Path, items: Path, package: Path, settings: StageSettings, properties: Path | None = None) -> dict[str, Any]:
     """Write the package of an export.
 
     Parameters

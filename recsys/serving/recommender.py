@@ -155,6 +155,13 @@ class Recommender:
         """The category of an item index, where it is known."""
         return None if self._categories is None or self._categories[item] < 0 else self._category_names[self._categories[item]]
 
+    def category_sizes(self) -> list[tuple[str, int]]:
+        """Every category with the number of its items, the largest first."""
+        if self._categories is None:
+            return []
+        sizes = np.bincount(self._categories[self._categories >= 0], minlength=len(self._category_names))
+        return [(self._category_names[code], int(sizes[code])) for code in np.argsort(-sizes, kind="stable")]
+
     def keep_to(self, settings: "RuleSettings") -> None:
         """Recommend only what the settings let, from now on.
 

@@ -111,8 +111,8 @@ class ItemList:
 def most_diverse(scores: np.ndarray, likeness: np.ndarray, k: int, diversity: float) -> np.ndarray:
     """Positions of `k` candidates by maximal marginal relevance, the first chosen first.
 
-    Each next one is that with the largest (1 - diversity) · relevance - diversity · (its largest likeness to those chosen), where relevance is
-    the score brought to 0 to 1 over the candidates (Carbonell and Goldstein, SIGIR 1998).
+    Each next one is that with the largest (1 - diversity) · relevance - diversity · (its largest likeness to those chosen), where
+    relevance is the score brought to 0 to 1 over the candidates (Carbonell and Goldstein, SIGIR 1998).
 
     Parameters
     ----------

@@ -141,7 +141,7 @@ def make_guard(settings: ServeSettings, token: str | None) -> Guard:
         )
     if not local and not settings.allowed_hosts and settings.host in ("0.0.0.0", "::"):
         raise ConfigurationError(
-            f"serve.allowed_hosts: on {settings.host} the server does not know its own name; list the names by which clients call it, or '*'"
+            f"serve.allowed_hosts: on {settings.host} the server does not know its own name; list those by which clients call it, or '*'"
         )
     return Guard([*settings.allowed_hosts, settings.host, *(LOOPBACK if local else ())], token)
 
@@ -212,6 +212,12 @@ def serve_package(start: Start, port: int | None = None) -> None:
 
     settings = start.settings
     make_guard(settings, os.environ.get(TOKEN_VARIABLE))
+    for key in ("available", "exclude"):
+        path = getattr(settings.rules, key)
+        if path is not None and not Path(path).is_file():
+            raise ConfigurationError(
+                f"serve.rules.{key}: there is no file {path}; write the ids of the items into it, one a line, or correct the path"
+            )
     manifest = json.loads((start.package / MANIFEST).read_text(encoding="utf-8"))
     listener = take_port(settings.host, settings.port if port is None else port)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host

@@ -47,10 +47,20 @@ class Reply:
 
 
 class Server:
-    """A running server; made by `running_server`."""
+    """A running server; made by `running_server`.
 
-    def __init__(self, host: str, port: int) -> None:
+    Attributes
+    ----------
+    address
+        Host and port.
+    process
+        Its process id, where it is known.
+    """
+
+    def __init__(self, host: str, port: int, process: int | None = None) -> None:
         self._host, self._port = host, port
+        self.address = f"{host}:{port}"
+        self.process = process
 
     def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
         """Send one request."""
@@ -68,15 +78,15 @@ class Server:
 
 
 @contextlib.contextmanager
-def running_server(package: Path, settings: ServeSettings) -> Iterator[Server]:
-    """`recsys serve` on a package and a free port, as a process that ends with the block, or with this process.
+def running_server(package: Path, settings: ServeSettings, workers: int = 1) -> Iterator[Server]:
+    """`recsys serve` on a package and a free port of the loopback, as a process that ends with the block, or with this process.
 
     Raises
     ------
     PackageError
         If it does not come up.
     """
-    alone = settings.model_copy(update={"workers": 1, "model": None, "host": "127.0.0.1"})
+    alone = settings.model_copy(update={"workers": workers, "model": None, "host": "127.0.0.1"})
     told = json.dumps({"serve": alone.model_dump(mode="json")})
     command = [sys.executable, "-m", "recsys", "serve", "--model", str(package), "--settings", told, "--port", "0"]
     with tempfile.TemporaryFile() as log:
@@ -96,7 +106,7 @@ def running_server(package: Path, settings: ServeSettings) -> Iterator[Server]:
                 log.seek(0)
                 last = (log.read().decode(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
                 raise PackageError(f"the server did not start on {package}: {last}")
-            yield Server(address[1], int(address[2]))
+            yield Server(address[1], int(address[2]), process.pid)
         finally:
             watch.cancel()
             process.terminate()
