@@ -35,6 +35,11 @@ async def read_body(receive: Receive, largest: int, seconds: float) -> bytes:
     Disconnected
         If the client is gone.
     """
+    whole = getattr(getattr(receive, "__self__", None), "whole_body", None)
+    if whole is not None and (body := whole()) is not None:
+        if len(body) > largest:
+            raise _too_large(largest)
+        return body
     parts: list[bytes] = []
     size, more = 0, True
     try:
@@ -54,13 +59,20 @@ async def read_body(receive: Receive, largest: int, seconds: float) -> bytes:
     except TimeoutError:
         raise BadRequest("The body did not arrive in time.", 408, "REQUEST_TIMEOUT", CLOSE) from None
     if size > largest:
-        raise BadRequest(f"The body may have at most {largest} bytes.", 413, "REQUEST_TOO_LARGE", CLOSE if more else ())
+        raise _too_large(largest, CLOSE if more else ())
     return b"".join(parts)
 
 
+def _too_large(largest: int, headers: tuple[tuple[bytes, bytes], ...] = ()) -> BadRequest:
+    return BadRequest(f"The body may have at most {largest} bytes.", 413, "REQUEST_TOO_LARGE", headers)
+
+
 async def respond(send: Send, status: int, body: bytes, content_type: bytes = JSON, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
-    """Send an answer."""
+    """Send an answer, at once where the connection can."""
     head = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers]
+    at_once = getattr(getattr(send, "__self__", None), "answer", None)
+    if at_once is not None and at_once(status, head, body):
+        return
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": body})
 

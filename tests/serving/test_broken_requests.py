@@ -452,14 +452,34 @@ def still_serves(address: tuple[str, int]) -> bool:
         (b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", [404]),
         (b"GET /%00%ff%2e%2e HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", [404]),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\r\n", [200]),
-        (HEAD + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY, [100, 200]),
+        (HEAD + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY, [200]),
     ],
 )
 def test_what_is_no_request_is_refused_and_ends(sent: bytes, statuses: list[int], address: tuple[str, int]) -> None:
     heard = talk(address, sent)
-    assert [status for status in answers(heard) if statuses[:1] == [100] or status != 100] == statuses
+    assert [status for status in answers(heard) if status != 100] == statuses
     assert b"Traceback" not in heard
     assert still_serves(address)
+
+
+def test_a_client_that_asks_whether_to_go_on_is_told(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=60) as client:
+        client.sendall(HEAD + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(BODY))
+        assert answers(client.recv(1_000)) == [100]
+        client.sendall(BODY)
+        heard = b""
+        while piece := client.recv(65_536):
+            heard += piece
+    assert answers(heard) == [200]
+    assert heard.count(b"connection: close\r\n") == 1
+
+
+def test_the_head_of_a_page_comes_without_the_page_and_the_connection_is_kept(address: tuple[str, int]) -> None:
+    ask = b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    heard = talk(address, ask + ask + GOOD.replace(b"Host", b"Connection: close\r\nHost"))
+    assert answers(heard) == [200, 200, 200]
+    assert b"<html" not in heard
+    assert heard.endswith(b"}")
 
 
 def test_a_head_without_end_is_refused(address: tuple[str, int]) -> None:
