@@ -174,6 +174,7 @@ def build(name: str, folder: Path) -> Path:
     if package.is_dir():
         return package
     print(f"building the package {name}", file=sys.stderr)
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     items, width = (1_000_000, 64) if name == "million" else (37_000, 224)
     settings = StageSettings(shop=f"bench-{name}")
     folder.mkdir(parents=True, exist_ok=True)

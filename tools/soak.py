@@ -386,6 +386,7 @@ def main() -> int:
     if unknown:
         parser.error(f"there is no stage {unknown.pop()}; there are {', '.join(STAGES)}")
     logging.disable(logging.WARNING)
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     print(f"seed {options.seed}", flush=True)
     results: dict[str, Found] = {}
     with shared(options) as setting:
