@@ -128,11 +128,13 @@ def test_a_changed_file_is_read_again_and_a_broken_one_changes_nothing(name: str
 
 
 @pytest.mark.parametrize("content", ["", "\n\n"])
-def test_an_empty_list_leaves_nothing(content: str, tmp_path: Path) -> None:
+def test_an_empty_list_of_what_is_on_sale_is_one_that_is_being_written(content: str, tmp_path: Path) -> None:
     (tmp_path / "none.txt").write_text(content)
+    with pytest.raises(ConfigurationError, match=r"serve\.rules\.available: .*no item that the model knows"):
+        recommender().keep_to(RuleSettings(available=str(tmp_path / "none.txt")))
     kept = recommender()
-    kept.keep_to(RuleSettings(available=str(tmp_path / "none.txt")))
-    assert kept.recommend([[100], []])[0]["recommendations"] == []
+    kept.keep_to(RuleSettings(exclude=str(tmp_path / "none.txt")))
+    assert kept.recommend([[100], []])[0]["recommendations"]
 
 
 def test_settings_that_cannot_be_kept_to_are_named(tmp_path: Path) -> None:
