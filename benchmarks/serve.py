@@ -7,8 +7,9 @@ A row is a server, what it serves and a load; names may hold `*`, and all are me
 
 Packages are built from seeded weights: GRU4Rec with 37,000 items × 224 (`shop`) and 1,000,000 × 64 (`million`), and a blend of session-kNN
 and GRU4Rec (`blend`). The best items are searched by bounds, which is exact, and the quicker the more the scores of items differ: so
-the items come in groups, and the vectors spread as those of a network trained on RetailRocket do. --package measures a package of yours:
-its rows are those of `shop`, named after it.
+the items come in groups, and the vectors spread as those of a network trained on RetailRocket do (ranking takes 0.63, 0.14 and 0.12 ms a
+session in batches of 1, 8 and 16, and 0.65, 0.13 and 0.12 with that network). --package measures a package of yours: its rows are those of
+`shop`, named after it.
 
 Closed loop: wrk, one thread; every client keeps its connection and sends a new random session of 1 to 20 clicks as soon as it has its
 answer. Before every row the same load runs for --warm-up seconds. Open loop (the rows `rate-*`), which wrk does not have: a request

@@ -17,6 +17,7 @@ from recsys.serving.batching import Batcher, Overloaded
 from recsys.serving.champion import Champion
 from recsys.serving.engine import Engine, KeptClick
 from recsys.serving.explore import describe_catalogue, describe_items, read_page, sample_session
+from recsys.serving.garbage import settle
 from recsys.serving.http import Disconnected, Guard, Receive, Scope, Send, read_body, refusal, respond
 from recsys.serving.metrics import Metrics
 from recsys.serving.openapi import describe
@@ -131,6 +132,7 @@ class App:
                 found = self._champion.look(self._settings, self._metrics)
                 if found is not None:
                     self.engine.serve(found)
+                    settle()
                     self._log.write({"at": round(time.time(), 3), "event": "champion loaded", "version": found.version})
             complaints = self.engine.served.recommender.refresh()
             self._metrics.stale_rules.set(len(complaints))

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from recsys.errors import BusyError, ConfigurationError, PackageError
 from recsys.processes import END_WITH_PARENT, end_with_parent
+from recsys.serving.garbage import settle
 from recsys.serving.http import LOOPBACK, Guard
 from recsys.serving.manifest import MANIFEST, read_package
 from recsys.settings.serving import ServeSettings
@@ -181,7 +182,9 @@ def build_app(start: Start) -> "App":
 def app_from_environment() -> "App":
     """What each of several server processes starts from."""
     end_with_parent()
-    return build_app(Start.model_validate_json(os.environ[START_VARIABLE]))
+    app = build_app(Start.model_validate_json(os.environ[START_VARIABLE]))
+    settle()
+    return app
 
 
 def _example(package: Path, manifest: dict[str, Any], url: str) -> str:
@@ -246,6 +249,7 @@ def serve_package(start: Start, port: int | None = None) -> None:
             class Server(uvicorn.Server):
                 async def startup(self, sockets: list[socket.socket] | None = None) -> None:
                     await super().startup(sockets)
+                    settle()
                     print(line, flush=True)  # from here on Ctrl-C is the server's own
 
             Server(uvicorn.Config(build_app(start), **options)).run(sockets=[listener])
