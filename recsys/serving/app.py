@@ -20,15 +20,21 @@ from recsys.serving.explore import describe_catalogue, describe_items, read_page
 from recsys.serving.http import Disconnected, Guard, Receive, Scope, Send, read_body, refusal, respond
 from recsys.serving.metrics import Metrics
 from recsys.serving.openapi import describe
-from recsys.serving.recommender import LARGEST_K
 from recsys.serving.request_log import RequestLog, request_id
-from recsys.serving.requests import BadRequest, OtherForm, check_content_type, read_click, read_request
+from recsys.serving.requests import (
+    LONGEST_KEY,
+    MOST_DESCRIBED,
+    BadRequest,
+    OtherForm,
+    check_content_type,
+    read_click,
+    read_request,
+)
 from recsys.serving.rules import Rules
 from recsys.settings.serving import ServeSettings
 
 _logger = logging.getLogger("recsys.serving")
 
-_LONGEST_KEY = 200
 _RETRY = ((b"retry-after", b"1"),)
 _REFUSED = {
     "queue": "The server has more requests than it can answer; try again in a second.",
@@ -231,8 +237,8 @@ class App:
         key, _, rest = path.removeprefix("/sessions/").partition("/")
         if rest not in ("", "clicks") or not key:
             raise BadRequest("There is no such page.", 404, "RESOURCE_DOES_NOT_EXIST")
-        if len(key) > _LONGEST_KEY:
-            raise BadRequest(f"The id of a session may have at most {_LONGEST_KEY} characters.")
+        if len(key) > LONGEST_KEY:
+            raise BadRequest(f"The id of a session may have at most {LONGEST_KEY} characters.")
         if method != ("POST" if rest else "DELETE"):
             raise _not_allowed(b"POST" if rest else b"DELETE")
         if method == "DELETE":
@@ -295,7 +301,7 @@ class App:
 
     async def _description(self, scope: Scope, send: Send) -> None:
         served = self.engine.served
-        await respond(send, 200, orjson.dumps(describe(served.recommender.id_type, self._settings)))
+        await respond(send, 200, orjson.dumps(describe(served.recommender, self._settings, self._guard.needs_token)))
 
     async def _page(self, scope: Scope, send: Send) -> None:
         page, headers = read_page()
@@ -307,8 +313,8 @@ class App:
 
     async def _items(self, scope: Scope, send: Send) -> None:
         asked = [value for name, value in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True) if name == "id"]
-        if len(asked) > 4 * LARGEST_K:
-            raise BadRequest(f"At most {4 * LARGEST_K} items can be asked about at once.")
+        if len(asked) > MOST_DESCRIBED:
+            raise BadRequest(f"At most {MOST_DESCRIBED} items can be asked about at once.")
         described = describe_items(self.engine.served.recommender, asked)
         await respond(send, 200, orjson.dumps({"items": described}))
 

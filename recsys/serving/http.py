@@ -86,6 +86,11 @@ class Guard:
         self._hosts = {host.lower().encode() for host in hosts}
         self._token = None if token is None else b"bearer " + token.encode()
 
+    @property
+    def needs_token(self) -> bool:
+        """Whether clients must show a token."""
+        return self._token is not None
+
     def check_host(self, host: bytes | None) -> None:
         """Refuse a request that calls the server by another name.
 

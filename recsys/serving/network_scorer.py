@@ -14,15 +14,11 @@ from recsys.models.gru4rec_forward import GATES, Arrays, count_layers
 from rust_sessionizer.inference import Network
 from rust_sessionizer.ranking import ItemIndex
 
-NETWORK = "network.safetensors"
-"""What is served of a network: `item_table` [V, W] and `item_bias` [V] of what scores items; and, of each network of an ensemble below
-`members.N.`, its layers' arrays, its input table where it has one, and the covariance of its scores."""
-
 _SCORING = ("item_table", "item_bias")
 
 
 def write_network(arrays: Arrays, path: Path) -> None:
-    """Write what is served of a model's arrays."""
+    """Write what is served of a model's arrays, `recsys.serving.onnx_runtime.NETWORK`."""
     members = apart(arrays)
     product = Product.of(members)
     served = {"item_table": product.table, "item_bias": product.bias}

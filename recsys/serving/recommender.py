@@ -171,7 +171,11 @@ class Recommender:
             If a file cannot be read, or the shop's catalogue does not say what the settings ask for.
         """
         paths = {"available": settings.available, "exclude": settings.exclude}
-        lists = {name: ItemList(Path(path), self.index, f"serve.rules.{name}") for name, path in paths.items() if path is not None}
+        lists = {
+            name: ItemList(Path(path), self.index, f"serve.rules.{name}", may_be_empty=name == "exclude")
+            for name, path in paths.items()
+            if path is not None
+        }
         everywhere = None
         if settings.categories is not None:
             unknown = [category for category in settings.categories if category not in self._category_codes]

@@ -14,6 +14,10 @@ PARAMETERS = ("k", "exclude", "categories", "available", "diversity")
 MOST_EXCLUDED = 10_000
 """Most items that a request may leave out."""
 MOST_CATEGORIES = 1_000
+MOST_DESCRIBED = 4 * LARGEST_K
+"""Most items whose names can be asked for at once."""
+LONGEST_KEY = 200
+"""Characters of a kept session's id."""
 
 _OTHER_FORMS = ("instances",)
 """MLflow's, which its own parser reads."""

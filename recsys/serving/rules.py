@@ -52,10 +52,12 @@ class ItemList:
         Item index by id.
     key
         The configuration's name for it, for errors.
+    may_be_empty
+        Whether it may hold nothing. A list of what is on sale may not: it would be one that is being written.
     """
 
-    def __init__(self, path: Path, index: dict[Any, int], key: str) -> None:
-        self.path, self.key = path, key
+    def __init__(self, path: Path, index: dict[Any, int], key: str, may_be_empty: bool = False) -> None:
+        self.path, self.key, self._may_be_empty = path, key, may_be_empty
         self._index = index
         self._text = not index or isinstance(next(iter(index)), str)
         self._seen: tuple | None = None
@@ -89,7 +91,7 @@ class ItemList:
             raise ConfigurationError(f"{self.key}: {self.path} cannot be read as a list of item ids ({reason})") from None
         mask = np.zeros(len(self._index), dtype=bool)
         mask[[self._index[item] for item in ids if item in self._index]] = True
-        if ids and not mask.any():
+        if not mask.any() and (ids or not self._may_be_empty):
             raise ConfigurationError(f"{self.key}: {self.path} holds no item that the model knows; it should list the shop's item ids")
         self.mask, self._seen = mask, stamp
 

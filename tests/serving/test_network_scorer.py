@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.serving.export import check_scorer
-from recsys.serving.network_scorer import NETWORK, NetworkScorer, write_network
-from recsys.serving.onnx_graph import build_graph, write_graph
-from recsys.serving.onnx_runtime import OnnxScorer, load_scorer
+from recsys.serving.export import check_scorer, check_steps
+from recsys.serving.network_scorer import NetworkScorer, write_network
+from recsys.serving.onnx_graph import build_graph, build_step_graph, write_graph
+from recsys.serving.onnx_runtime import NETWORK, STEP, OnnxScorer, StepwiseOnnxScorer, load_scorer
 from recsys.serving.recommender import StepwiseScorer
 from tests.serving.conftest import N_ITEMS, random_gru4rec
 
@@ -74,7 +74,12 @@ def test_without_the_extension_the_graph_answers(tmp_path: Path, monkeypatch: py
     monkeypatch.delitem(sys.modules, "recsys.serving.network_scorer")
     scorer = load_scorer(tmp_path, manifest)
     assert isinstance(scorer, OnnxScorer)
+    assert not isinstance(scorer, StepwiseScorer)
     check_scorer(scorer, model, False, longest=5)
+    write_graph(build_step_graph(model.arrays(), False), tmp_path / STEP, tmp_path / NETWORK)
+    scorer = load_scorer(tmp_path, manifest)
+    assert isinstance(scorer, StepwiseOnnxScorer)
+    check_steps(scorer, model.n_items_, longest=5)
 
 
 def test_a_package_from_before_the_arrays_is_answered_by_its_graph(tmp_path: Path) -> None:
