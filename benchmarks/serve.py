@@ -611,6 +611,7 @@ def draw(kept: dict[str, list[dict]], path: Path) -> None:
         axis.grid(visible=False, axis="x")
         if measured == "p90":
             axis.set_yscale("log")
+            axis.yaxis.set_major_formatter("{x:g}")
             axis.margins(y=0.1)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     save(figure, path)

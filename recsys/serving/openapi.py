@@ -117,6 +117,16 @@ def _schemas(recommender: Recommender, settings: ServeSettings) -> dict[str, Any
         ["columns", "data"],
         description="data: a list a row, with a value for each of the columns, as in a row of dataframe_records.",
     )
+    count = {"type": "integer", "minimum": 0}
+    catalogue = {
+        "id_type": {"enum": list(_ITEM)},
+        "items": count,
+        "available": count,
+        "names": {"type": "boolean"},
+        "categories": {"type": "array", "items": _object({"name": {"type": "string"}, "items": count}, ["name", "items"])},
+        "diversity": {"type": "boolean"},
+        "k": _object({"default": count, "largest": count}, ["default", "largest"]),
+    }
     return {
         "ItemId": _ITEM[recommender.id_type],
         "Params": {"type": "object", "properties": params, "additionalProperties": False},
@@ -140,6 +150,7 @@ def _schemas(recommender: Recommender, settings: ServeSettings) -> dict[str, Any
             {"family": {"type": "string"}, "version": {"type": "string"}, "package": {"type": "string"}, "items": {"type": "integer"}},
             ["family", "version", "package", "items"],
         ),
+        "Catalogue": _object(catalogue, list(catalogue)),
         "Sample": _object({"session": session}, ["session"]),
         "Items": _object({"items": {"type": "array", "items": _object(described, list(described))}}, ["items"]),
     }
@@ -221,7 +232,15 @@ def describe(recommender: Recommender, settings: ServeSettings, token: bool = Fa
                 "get": {
                     "summary": "A page that shows the recommendations.",
                     "operationId": "page",
-                    "responses": {"200": _text("The page.", "text/html"), **_PAGES},
+                    "security": [],
+                    "responses": {"200": _text("The page.", "text/html"), **_OPEN_PAGES},
+                }
+            },
+            "/catalogue": {
+                "get": {
+                    "summary": "What the shop has, and what can be asked for.",
+                    "operationId": "catalogue",
+                    "responses": {"200": _given(_reference("Catalogue"), "The catalogue."), **_PAGES},
                 }
             },
             "/sample": {

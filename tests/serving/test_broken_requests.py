@@ -69,6 +69,7 @@ OPERATIONS = [
     ("/sessions/{id}", "DELETE"),
     ("/items", "GET"),
     ("/sample", "GET"),
+    ("/catalogue", "GET"),
     ("/ready", "GET"),
     ("/health", "GET"),
     ("/metrics", "GET"),
@@ -132,6 +133,10 @@ def test_the_document_asks_for_a_token_where_the_server_does(shop: Shop, monkeyp
     described = app.send("GET", "/openapi.json", headers={"Authorization": "Bearer " + "t" * 24}).content
     assert described["security"] == [{"token": []}]
     assert described["paths"]["/health"]["get"]["security"] == []
+    for path, operations in described["paths"].items():
+        if "get" in operations:
+            answer = app.send("GET", path)
+            assert answer.status == (200 if "security" in operations["get"] else 401), path
     app.close()
 
 
