@@ -68,7 +68,7 @@ def write_log(folder: Path, events: int, ordered: bool, ids: str) -> Path:
         return path
     log = make_log(events, seed=1)
     if ids == "strings":
-        log = log.with_columns("v-" + pl.col("visitor_id").cast(pl.String).str.zfill(12))
+        log = log.with_columns(visitor_id="v-" + pl.col("visitor_id").cast(pl.String).str.zfill(12))
     if not ordered:
         log = log.sample(fraction=1.0, shuffle=True, seed=2)
     log.write_ipc(path.with_suffix(".arrow"), compression="uncompressed")

@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 import rust_sessionizer as rs
 
-CASES = int(os.environ.get("HYPOTHESIS_CASES", "50"))
+CASES = int(os.environ.get("CASES", "50"))
 
 
 @settings(max_examples=CASES, deadline=None)
