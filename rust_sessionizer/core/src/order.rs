@@ -13,9 +13,9 @@ use crate::raw::{write_in_lines, zeros};
 use crate::sessions::Span;
 use crate::timeline::{Carry, Entry, Packing, Sorted, Visitors};
 
-/// Some ten thousand events a bucket, and at most two thousand buckets.
+/// Some ten thousand events a bucket, and at most two thousand buckets; at least two, so that times are shifted by less than 64.
 fn bucket_bits(events: usize) -> u32 {
-    (events / 16_384).next_power_of_two().ilog2().min(11)
+    (events / 16_384).next_power_of_two().ilog2().clamp(1, 11)
 }
 
 /// From here on a bucket is sorted by all threads.
