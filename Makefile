@@ -72,7 +72,8 @@ fuzz: setup ## feed damaged files to the readers of the extension, FUZZ_SECONDS 
 	$(BIN)/python tools/fuzz.py --seconds $(FUZZ_SECONDS)
 
 properties: setup ## the property tests with many cases: CASES=2000 each
-	PROPTEST_CASES=$(CASES) cargo test --quiet --manifest-path rust_sessionizer/Cargo.toml --package sessionizer_core
+	PROPTEST_CASES=$(CASES) cargo test --quiet --manifest-path rust_sessionizer/Cargo.toml \
+		--package sessionizer_core --package sessionizer_files --package sessionizer_live
 	CASES=$(CASES) $(BIN)/python -m pytest --quiet tests/bindings
 
 sanitize: ## the sessionizer's tests under AddressSanitizer, which a stable toolchain runs too when it is told to
@@ -95,7 +96,7 @@ bench-sessionize: setup ## million events a second of sessionizing and the steps
 	$(BIN)/python benchmarks/steps.py --write
 
 bench-files: setup ## logs in files, larger than memory: the table of benchmarks/sessionize_files.md
-	$(BIN)/python benchmarks/sessionize_files.py
+	$(BIN)/python benchmarks/sessionize_files.py --write
 
 bench-train: setup ## mini-batches a second of training: native, torch and, with AUTHORS=CHECKOUT, the authors' code
 	$(BIN)/python benchmarks/train.py $(if $(AUTHORS),--authors $(AUTHORS))

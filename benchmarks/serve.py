@@ -53,6 +53,7 @@ PROBES = 8
 RATE = 100
 KEPT_SESSIONS = 20_000
 SEED = 8
+_TWO = {"workers": 2}
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,12 @@ def all_rows(packages: list[str]) -> dict[str, Row]:
     """Every row by name."""
     rows = {f"{server}-{clients}": Row(server, "shop", clients) for server in ("ours", "bare", "mlflow") for clients in CLIENTS}
     rows["long-16"] = Row("ours", "shop", 16, long=True)
-    rows |= {f"workers-{clients}": Row("ours", "shop", clients, settings={"workers": 2}) for clients in (16, 32)}
+    rows |= {f"workers-{clients}": Row("ours", "shop", clients, settings=_TWO) for clients in (1, 8, 16, 24, 32)}
+    rows["workers-long-16"] = Row("ours", "shop", 16, long=True, settings=_TWO)
     rows |= {f"clicks-{clients}": Row("ours", "shop", clients, path="clicks") for clients in (1, 16)}
     rows["overload"] = Row("ours", "shop", OVERLOAD_CLIENTS, load="overload")
     rows |= {f"blend-{clients}": Row("ours", "blend", clients) for clients in (1, 8, 16)}
+    rows |= {f"blend-workers-{clients}": Row("ours", "blend", clients, settings=_TWO) for clients in (8, 16)}
     rows |= {"rate-million": Row("ours", "million", RATE, load="rate"), "million-8": Row("ours", "million", 8)}
     for name in packages:
         rows |= {f"{name}-{clients}": Row("ours", name, clients) for clients in CLIENTS}

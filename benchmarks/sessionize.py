@@ -68,7 +68,7 @@ def write_log(folder: Path, events: int, ordered: bool, ids: str) -> Path:
         return path
     log = make_log(events, seed=1)
     if ids == "strings":
-        log = log.with_columns("v-" + pl.col("visitor_id").cast(pl.String).str.zfill(12))
+        log = log.with_columns(visitor_id="v-" + pl.col("visitor_id").cast(pl.String).str.zfill(12))
     if not ordered:
         log = log.sample(fraction=1.0, shuffle=True, seed=2)
     log.write_ipc(path.with_suffix(".arrow"), compression="uncompressed")
@@ -194,7 +194,7 @@ TOOLS["lists"] = [tool for tool in TOOLS["numbers"] if tool != "pandas"]
 
 
 def forms_of(events: int, threads: list[int], files: bool, repeats: int) -> Iterator[dict]:
-    """What is to be measured on a log of so many events."""
+    """What is to be measured on a log of so many events; peers are slow enough for fewer repeats."""
     for number in threads:
         for file in (False, True) if files and number == max(threads) else (False,):
             if not file:
@@ -203,7 +203,7 @@ def forms_of(events: int, threads: list[int], files: bool, repeats: int) -> Iter
                 for tool in tools:
                     own = tool == OWN
                     if own or job == "numbers" or events <= MOST_FOR_PEERS_LISTS:
-                        few = repeats if own or events <= MOST_FOR_PEERS_LISTS else 1
+                        few = repeats if own else min(repeats, 3) if events <= MOST_FOR_PEERS_LISTS else 1
                         yield {"threads": number, "file": file, "job": job, "tool": tool, "repeats": few}
 
 
@@ -296,6 +296,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--ids", nargs="+", choices=["integers", "strings"], default=["integers", "strings"])
     parser.add_argument("--orders", nargs="+", choices=["ordered", "shuffled"], default=["ordered", "shuffled"])
+    parser.add_argument("--tools", nargs="+", choices=["copy", *TOOLS["numbers"]], default=["copy", *TOOLS["numbers"]])
     parser.add_argument("--no-files", action="store_true", help="from memory only")
     parser.add_argument("--folder", type=Path, help="where the logs go and stay; without it, a folder that is removed")
     parser.add_argument("--keep", type=Path, help="file that gathers what was measured; what is in it is not measured again")
@@ -316,7 +317,8 @@ def main() -> None:
             log = {"events": events, "ordered": order == "ordered", "ids": ids}
             for form in forms_of(events, options.threads, not options.no_files, options.repeats):
                 form |= log
-                if time.monotonic() > ends or any(all(row[key] == form[key] for key in KEYS) for row in rows):
+                done = form["tool"] not in options.tools or any(all(row[key] == form[key] for key in KEYS) for row in rows)
+                if done or time.monotonic() > ends:
                     continue
                 rows.append(measure_form(path, form))
                 print(line(rows[-1], rows) if rows[-1]["rate"] else f"{form}: ended for want of memory", flush=True)
@@ -350,8 +352,8 @@ def heading(repeats: int) -> list[str]:
         "# Sessions from event logs",
         "",
         "`numbers`: a session number for every event, and no more; `lists`: a row a session with its items and times, ordered by start.",
-        f"Sessions end after 30 minutes. Medians of {repeats} runs, a process a form, answers compared. Beyond 10 M events the peers' are",
-        "of one run, and their lists are left out: minutes, and more memory than there is.",
+        f"Sessions end after 30 minutes. Medians of {repeats} runs, those of the peers of {min(repeats, 3)}, a process a form, answers",
+        "compared. Beyond 10 M events the peers' are of one run, and their lists are left out: minutes, and more memory than there is.",
         "",
         "*To peers*: times the best of the same log and job. *Efficiency*: of as many times the rate of one thread as there are threads.",
         "*Of copying*: of the rate at which one thread copies the two key columns. *A processor second*: million events by the time that",

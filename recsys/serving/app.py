@@ -36,6 +36,8 @@ from recsys.settings.serving import ServeSettings
 
 _logger = logging.getLogger("recsys.serving")
 
+_TELL_SECONDS = 1.0
+
 _RETRY = ((b"retry-after", b"1"),)
 _REFUSED = {
     "queue": "The server has more requests than it can answer; try again in a second.",
@@ -68,6 +70,7 @@ class App:
         self._patience = settings.timeout / 1_000
         self._log = RequestLog(settings.log_sample)
         self._batcher = Batcher(engine.answer, settings.inference_threads, settings.batch, settings.queue, self._patience)
+        self._in_flight = 0
         self._elsewhere = 0
         """Requests that MLflow is answering."""
         self._ended = threading.Event()
@@ -110,6 +113,7 @@ class App:
         self._metrics.starts.inc()
         self._metrics.bound.set(self._settings.queue)
         self._batcher.start()
+        self._tell()
         # Not one of the loop's own threads, whose end it would wait for: a registry may take its time.
         threading.Thread(target=self._refresh, name="refresh", daemon=True).start()
 
@@ -157,7 +161,7 @@ class App:
         identifier = request_id(headers.get(b"x-request-id"))
         marks = ((b"x-request-id", identifier),)
         told: dict[str, Any] = {}
-        self._metrics.in_flight.inc()
+        self._in_flight += 1
         status = 500
         try:
             self._guard.check_host(headers.get(b"host"))
@@ -191,7 +195,7 @@ class App:
             sentence = "The server could not answer this request; its log says why."
             await respond(send, 500, refusal("INTERNAL_ERROR", sentence), headers=marks)
         finally:
-            self._metrics.in_flight.dec()
+            self._in_flight -= 1
             seconds = time.perf_counter() - begin
             self._metrics.request(endpoint, status, seconds)
             self._log.request(identifier, endpoint, status, seconds, **told)
@@ -220,10 +224,7 @@ class App:
             future = self._batcher.submit(content, size)
         except Overloaded:
             raise Overloaded("queue") from None
-        try:
-            return await future
-        finally:
-            self._metrics.waiting.set(self._batcher.waiting)
+        return await future
 
     def _check_rules(self, rules: Rules) -> None:
         recommender = self.engine.served.recommender
@@ -295,7 +296,15 @@ class App:
         content = {"family": served.family, "version": served.version, "package": served.digest, "items": len(served.recommender)}
         await respond(send, 200, orjson.dumps(content))
 
+    def _tell(self) -> None:
+        """Tell how much is waiting; the other workers' pages show it too, so it is told without being asked."""
+        self._metrics.waiting.set(self._batcher.waiting)
+        self._metrics.in_flight.set(self._in_flight)
+        if not self._ended.is_set():
+            asyncio.get_running_loop().call_later(_TELL_SECONDS, self._tell)
+
     async def _numbers(self, scope: Scope, send: Send) -> None:
+        self._metrics.in_flight.set(self._in_flight)
         self._metrics.waiting.set(self._batcher.waiting)
         self._metrics.measure_process()
         page = await asyncio.to_thread(self._metrics.page)

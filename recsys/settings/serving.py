@@ -63,9 +63,10 @@ class ServeSettings(Section):
     allowed_hosts: list[str] = []
     """Host names by which clients may call the server, without port; `*` allows any. The loopback's own names are always allowed on it."""
     workers: int = Field(default=1, ge=1, le=256)
-    """Server processes. One keeps two cores busy, since inference does not hold Python's lock."""
-    inference_threads: int = Field(default=2, ge=1, le=64)
-    """Threads of a process that answer requests; at most one a core is of use."""
+    """Server processes; as many as cores carry the most requests, each with a model of its own in memory."""
+    inference_threads: int = Field(default=1, ge=1, le=64)
+    """Threads of a process that answer requests. More than one pays where ranking takes milliseconds and the model is too large for more
+    workers."""
     batch: int = Field(default=16, ge=1, le=1_024)
     """Most requests answered together. Whatever waits is taken, nothing waits for others to come."""
     queue: int = Field(default=256, ge=1)

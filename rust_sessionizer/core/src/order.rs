@@ -9,29 +9,29 @@
 use rayon::prelude::*;
 
 use crate::hashing::Seed;
-use crate::raw::zeros;
+use crate::raw::{write_in_lines, zeros};
 use crate::sessions::Span;
 use crate::timeline::{Carry, Entry, Packing, Sorted, Visitors};
 
-/// Some ten thousand events a bucket, and at most two thousand buckets.
+/// Some ten thousand events a bucket, and at most two thousand buckets; at least two, so that times are shifted by less than 64.
 fn bucket_bits(events: usize) -> u32 {
-    (events / 16_384).next_power_of_two().ilog2().min(11)
+    (events / 16_384).next_power_of_two().ilog2().clamp(1, 11)
 }
-
-/// Events that are written to a bucket at once.
-const LINE: usize = 8;
 
 /// From here on a bucket is sorted by all threads.
 const LARGE: usize = 1 << 18;
 
-pub(crate) fn by_time<'a, V: Visitors + ?Sized, C: Carry, E: Entry<C::Value>>(
+pub(crate) fn by_time<'a, V: Visitors + ?Sized, C: Carry, const WORDS: usize>(
     visitors: &'a V,
     times: &[i64],
     carry: C,
     seed: Seed,
     span: &Span,
     packing: Packing,
-) -> Sorted<'a, V, C, E> {
+) -> Sorted<'a, V, C, WORDS>
+where
+    [u64; WORDS]: Entry<C::Value>,
+{
     let bits = u64::BITS - span.range().leading_zeros();
     let shift = bits.saturating_sub(bucket_bits(times.len()));
     #[allow(clippy::cast_possible_truncation)] // 11 bits at most
@@ -50,15 +50,14 @@ pub(crate) fn by_time<'a, V: Visitors + ?Sized, C: Carry, E: Entry<C::Value>>(
             counts
         })
         .collect();
-    let mut entries: Vec<E> = zeros(times.len());
+    let mut entries: Vec<[u64; WORDS]> = zeros(times.len());
     scatter(&mut entries, &counts).into_par_iter().enumerate().for_each(|(part, places)| {
         let first = part * step;
-        let mut waiting = Waiting::new(places);
-        for (row, &time) in (first..).zip(times.iter().skip(first).take(step)) {
+        let event = |(row, &time): (usize, &i64)| {
             let since = since(time);
-            waiting.push(bucket_of(since), E::new(packing, since, visitors.key(row, seed), carry.of(row)));
-        }
-        waiting.write_all();
+            (bucket_of(since), Entry::new(packing, since, visitors.key(row, seed), carry.of(row)))
+        };
+        write_in_lines(places, (first..).zip(times.iter().skip(first).take(step)).map(event));
     });
     let lengths = (0..buckets).map(|bucket| counts.iter().map(|counts| counts[bucket] as usize).sum());
     let parts = (0_u64..).zip(split(&mut entries, lengths));
@@ -71,41 +70,6 @@ pub(crate) fn by_time<'a, V: Visitors + ?Sized, C: Carry, E: Entry<C::Value>>(
         bucket.par_sort_by_key(|entry| entry.since(packing));
     }
     Sorted { visitors, carry, seed, packing, entries }
-}
-
-/// Events on their way into buckets.
-struct Waiting<'a, E> {
-    lines: Vec<[E; LINE]>,
-    counts: Vec<u8>,
-    places: Vec<&'a mut [E]>,
-}
-
-impl<'a, E: Copy + Default> Waiting<'a, E> {
-    fn new(places: Vec<&'a mut [E]>) -> Self {
-        Self { lines: vec![[E::default(); LINE]; places.len()], counts: vec![0; places.len()], places }
-    }
-
-    #[inline]
-    fn push(&mut self, bucket: usize, entry: E) {
-        let (line, count) = (&mut self.lines[bucket], &mut self.counts[bucket]);
-        line[usize::from(*count) % LINE] = entry;
-        *count += 1;
-        if usize::from(*count) == LINE {
-            *count = 0;
-            let left = &mut self.places[bucket];
-            if let Some((places, rest)) = std::mem::take(left).split_first_chunk_mut() {
-                *places = *line;
-                *left = rest;
-            }
-        }
-    }
-
-    /// Writes those that still wait: as many as there are places left.
-    fn write_all(self) {
-        for (line, left) in self.lines.iter().zip(self.places) {
-            left.copy_from_slice(&line[..left.len()]);
-        }
-    }
 }
 
 /// For every part of the log its places in every bucket.
@@ -141,14 +105,14 @@ impl<E> Default for Scratch<E> {
     }
 }
 
-/// Up to here insertion is the fastest sort.
+/// Up to here insertion is fast.
 const FEW: u32 = 24;
 
 impl<E: Copy + Default> Scratch<E> {
     /// By the number, equal ones in the order they came in; all lie between `least` and `most`.
     fn sort(&mut self, bucket: &mut [E], number: impl Fn(&E) -> u64, least: u64, most: u64) {
         if bucket.len() <= FEW as usize {
-            return insert(bucket, number);
+            return bucket.sort_by_key(number);
         }
         // About two parts an event.
         let shift = (u64::BITS - (most - least).leading_zeros()).saturating_sub(bucket.len().ilog2() + 1);
@@ -180,29 +144,31 @@ impl<E: Copy + Default> Scratch<E> {
             copy[*place as usize] = *entry;
             *place += 1;
         }
-        bucket.copy_from_slice(copy);
-        if shift > 0 {
+        if shift == 0 {
+            bucket.copy_from_slice(copy);
+        } else {
             // None is far from its place.
-            insert(bucket, number);
+            insert(bucket, copy.iter().copied(), number);
         }
     }
 }
 
-fn insert<E: Copy>(entries: &mut [E], number: impl Fn(&E) -> u64) {
+/// Puts the entries one after the other to their places among those before.
+fn insert<E: Copy>(places: &mut [E], entries: impl Iterator<Item = E>, number: impl Fn(&E) -> u64) {
     let mut most = 0;
-    for place in 0..entries.len() {
-        let entry = entries[place];
+    for (place, entry) in (0..places.len()).zip(entries) {
         let own = number(&entry);
+        places[place] = entry;
         if own >= most {
             most = own;
             continue;
         }
         let mut hole = place;
-        while hole > 0 && number(&entries[hole - 1]) > own {
-            entries[hole] = entries[hole - 1];
+        while hole > 0 && number(&places[hole - 1]) > own {
+            places[hole] = places[hole - 1];
             hole -= 1;
         }
-        entries[hole] = entry;
+        places[hole] = entry;
     }
 }
 

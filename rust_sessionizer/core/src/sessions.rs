@@ -6,7 +6,7 @@ use crate::gather::gather;
 use crate::hashing::Seed;
 use crate::raw::zeros;
 use crate::sweep::Listed;
-use crate::timeline::{Carry, InOrder, Items, Narrow, Packing, Rows, Sorted, Timeline, Visitors, Wide};
+use crate::timeline::{Carry, InOrder, Items, NARROW, Packing, Rows, Sorted, Timeline, Visitors, WIDE};
 use crate::{Error, Result, buckets, order, sweep};
 
 /// Whether two rows hold the same item.
@@ -159,8 +159,8 @@ trait Work<T: Timeline> {
 fn in_time<V: Visitors + ?Sized, C: Carry, W, A>(events: &Events<V>, span: &Span, carry: C, work: W) -> A
 where
     W: for<'t> Work<InOrder<'t, V, C>, Answer = A>,
-    W: for<'t> Work<Sorted<'t, V, C, Narrow<C::Value>>, Answer = A>,
-    W: for<'t> Work<Sorted<'t, V, C, Wide<C::Value>>, Answer = A>,
+    W: for<'t> Work<Sorted<'t, V, C, NARROW>, Answer = A>,
+    W: for<'t> Work<Sorted<'t, V, C, WIDE>, Answer = A>,
 {
     let (visitors, times, seed) = (events.keys, events.times, Seed::draw());
     if span.ordered {
@@ -168,9 +168,9 @@ where
     }
     let packing = Packing::of(visitors, span);
     if packing.key_bits + span.bits() <= u64::BITS && packing.key_bits < u64::BITS {
-        work.run(order::by_time::<V, C, Narrow<C::Value>>(visitors, times, carry, seed, span, packing))
+        work.run(order::by_time::<V, C, NARROW>(visitors, times, carry, seed, span, packing))
     } else {
-        work.run(order::by_time::<V, C, Wide<C::Value>>(visitors, times, carry, seed, span, packing))
+        work.run(order::by_time::<V, C, WIDE>(visitors, times, carry, seed, span, packing))
     }
 }
 

@@ -43,24 +43,6 @@ impl Visitors for [i64] {
     }
 }
 
-impl Visitors for Vec<i64> {
-    const EXACT: bool = true;
-    fn rows(&self) -> usize {
-        self.len()
-    }
-    #[inline]
-    fn key(&self, row: usize, _: Seed) -> i64 {
-        self[row]
-    }
-    #[inline]
-    fn same(&self, a: usize, b: usize) -> bool {
-        self[a] == self[b]
-    }
-    fn numbers(&self) -> Result<Cow<'_, [i64]>> {
-        Ok(Cow::Borrowed(self))
-    }
-}
-
 /// Visitors that are texts.
 #[derive(Debug, Clone, Copy)]
 pub struct Named<'a, T>(pub &'a T);
@@ -84,9 +66,38 @@ impl<T: ByteColumn> Visitors for Named<'_, T> {
     }
 }
 
+/// What can be carried along: a word.
+pub(crate) trait Value: Copy + Default + Send + Sync {
+    fn to_word(self) -> u64;
+    fn of_word(word: u64) -> Self;
+}
+
+impl Value for u32 {
+    #[inline]
+    fn to_word(self) -> u64 {
+        self.into()
+    }
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // it was one of 32 bits
+    fn of_word(word: u64) -> Self {
+        word as Self
+    }
+}
+
+impl Value for i64 {
+    #[inline]
+    fn to_word(self) -> u64 {
+        self.cast_unsigned()
+    }
+    #[inline]
+    fn of_word(word: u64) -> Self {
+        word.cast_signed()
+    }
+}
+
 /// What is carried along with every event, into the sessions' lists.
 pub(crate) trait Carry: Sync {
-    type Value: Copy + Default + Send + Sync;
+    type Value: Value;
     /// Whether not every event is listed.
     fn filters(&self) -> bool;
     fn of(&self, row: usize) -> Self::Value;
@@ -156,7 +167,7 @@ impl Carry for Items<'_> {
 
 /// Events by (time, row), known by their place in that order.
 pub(crate) trait Timeline: Sync {
-    type Value: Copy + Default + Send + Sync;
+    type Value: Value;
     fn len(&self) -> usize;
     fn filters(&self) -> bool;
     fn time(&self, place: usize) -> i64;
@@ -222,15 +233,18 @@ fn hash<V: Visitors + ?Sized>(key: i64, seed: Seed) -> u64 {
 }
 
 /// A log that was brought into the order of time.
-pub(crate) struct Sorted<'a, V: ?Sized, C, E> {
+pub(crate) struct Sorted<'a, V: ?Sized, C, const WORDS: usize> {
     pub(crate) visitors: &'a V,
     pub(crate) carry: C,
     pub(crate) seed: Seed,
     pub(crate) packing: Packing,
-    pub(crate) entries: Vec<E>,
+    pub(crate) entries: Vec<[u64; WORDS]>,
 }
 
-impl<V: Visitors + ?Sized, C: Carry, E: Entry<C::Value>> Timeline for Sorted<'_, V, C, E> {
+impl<V: Visitors + ?Sized, C: Carry, const WORDS: usize> Timeline for Sorted<'_, V, C, WORDS>
+where
+    [u64; WORDS]: Entry<C::Value>,
+{
     type Value = C::Value;
     #[inline]
     fn len(&self) -> usize {
@@ -298,7 +312,7 @@ impl Packing {
 }
 
 /// An event on its way into the order of time. Sorting keeps the order of rows among events of one time, so that the row
-/// itself need not be there. Entries are tuples, since the system gives those as zeros without writing them.
+/// itself need not be there.
 pub(crate) trait Entry<P>: Copy + Default + Send + Sync {
     fn new(packing: Packing, since: u64, key: i64, value: P) -> Self;
     /// The time since the first.
@@ -307,46 +321,46 @@ pub(crate) trait Entry<P>: Copy + Default + Send + Sync {
     fn value(&self) -> P;
 }
 
-/// Time and key in one number, where together they need no more than 64 bits, and what is carried along.
-pub(crate) type Narrow<P> = (u64, P);
+/// Words of an event whose time and key need no more than 64 bits together.
+pub(crate) const NARROW: usize = 2;
 
-impl<P: Copy + Default + Send + Sync> Entry<P> for Narrow<P> {
+impl<P: Value> Entry<P> for [u64; NARROW] {
     #[inline]
     fn new(packing: Packing, since: u64, key: i64, value: P) -> Self {
-        (since << packing.key_bits | key.wrapping_sub(packing.smallest).cast_unsigned(), value)
+        [since << packing.key_bits | key.wrapping_sub(packing.smallest).cast_unsigned(), value.to_word()]
     }
     #[inline]
     fn since(&self, packing: Packing) -> u64 {
-        self.0 >> packing.key_bits
+        self[0] >> packing.key_bits
     }
     #[inline]
     fn key(&self, packing: Packing) -> i64 {
-        packing.smallest.wrapping_add((self.0 & ((1 << packing.key_bits) - 1)).cast_signed())
+        packing.smallest.wrapping_add((self[0] & ((1 << packing.key_bits) - 1)).cast_signed())
     }
     #[inline]
     fn value(&self) -> P {
-        self.1
+        P::of_word(self[1])
     }
 }
 
-/// The time since the first, the key, and what is carried along.
-pub(crate) type Wide<P> = (u64, i64, P);
+/// Words of any other event.
+pub(crate) const WIDE: usize = 3;
 
-impl<P: Copy + Default + Send + Sync> Entry<P> for Wide<P> {
+impl<P: Value> Entry<P> for [u64; WIDE] {
     #[inline]
     fn new(_: Packing, since: u64, key: i64, value: P) -> Self {
-        (since, key, value)
+        [since, key.cast_unsigned(), value.to_word()]
     }
     #[inline]
     fn since(&self, _: Packing) -> u64 {
-        self.0
+        self[0]
     }
     #[inline]
     fn key(&self, _: Packing) -> i64 {
-        self.1
+        self[1].cast_signed()
     }
     #[inline]
     fn value(&self) -> P {
-        self.2
+        P::of_word(self[2])
     }
 }

@@ -19,7 +19,7 @@ impl Log {
     fn fast(&self, threads: usize) -> Result<Sessions, Error> {
         let same = |a: u32, b: u32| self.items[a as usize] == self.items[b as usize];
         let events = Events {
-            keys: &self.keys,
+            keys: &*self.keys,
             times: &self.times,
             gap: self.gap,
             keep: self.keep.as_deref(),
