@@ -69,7 +69,7 @@ class App:
         self.engine, self._settings, self._metrics, self._guard, self._champion = engine, settings, metrics, guard, champion
         self._patience = settings.timeout / 1_000
         self._log = RequestLog(settings.log_sample)
-        self._batcher = Batcher(engine.answer, settings.inference_threads, settings.batch, settings.queue, self._patience)
+        self._batcher = Batcher(engine.answer, settings.threads, settings.batch, settings.queue, self._patience)
         self._in_flight = 0
         self._elsewhere = 0
         """Requests that MLflow is answering."""

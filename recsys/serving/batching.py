@@ -1,11 +1,12 @@
-"""Answering what waits together: a bounded queue, and threads that take from it as much as there is.
+"""Answering what waits together: a bounded queue, and threads, or the event loop itself, that take from it as much as there is.
 
-Nothing waits for others to come: an idle thread takes the first request alone, and while it works the next ones gather.
+Nothing waits for others to come: who is idle takes the first request alone, and while it is answered the next ones gather.
 """
 
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -40,14 +41,15 @@ class Job:
 
 
 class Batcher:
-    """Takes requests of an event loop and answers them in threads, several at once.
+    """Takes requests of an event loop and answers them, several at once.
 
     Parameters
     ----------
     answer
         Gives an answer, or the exception to raise, for each of several requests' contents.
     threads
-        How many batches are worked on at a time.
+        How many batches are worked on at a time, beside the event loop. 0: the event loop answers, which spares the hand-over from thread
+        to thread and has the loop wait meanwhile; only a request of more sessions than a batch has requests is left to a thread.
     batch
         Most requests a batch.
     queue
@@ -60,7 +62,9 @@ class Batcher:
         self._answer = answer
         self._batch, self._bound, self._timeout = batch, queue, timeout
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._threads = [threading.Thread(target=self._work, name=f"inference-{number}", daemon=True) for number in range(threads)]
+        self._own: deque[Job] | None = deque() if threads == 0 else None
+        numbers = range(max(threads, 1))
+        self._threads = [threading.Thread(target=self._work, name=f"inference-{number}", daemon=True) for number in numbers]
         self._closed = False
         self.waiting = 0
         """Sessions waiting or worked on; the event loop's own."""
@@ -82,8 +86,19 @@ class Batcher:
             raise Overloaded
         self.waiting += size
         job = Job(content, size, time.monotonic() + self._timeout, asyncio.get_running_loop().create_future())
-        self._jobs.put(job)
+        if self._own is None or size > self._batch:
+            self._jobs.put(job)
+        else:
+            if not self._own:  # what else has arrived by now comes before the answering
+                asyncio.get_running_loop().call_soon(self._answer_here)
+            self._own.append(job)
         return job.future
+
+    def _answer_here(self) -> None:
+        batch = [self._own.popleft() for _ in range(min(len(self._own), self._batch))]
+        if self._own:
+            asyncio.get_running_loop().call_soon(self._answer_here)
+        self._settle(batch, self._outcomes(batch))
 
     def _work(self) -> None:
         jobs, most = self._jobs, self._batch
@@ -99,6 +114,11 @@ class Batcher:
             self._finish(batch)
 
     def _finish(self, batch: list[Job]) -> None:
+        outcomes = self._outcomes(batch)
+        with suppress(RuntimeError):  # the loop was closed before it had its answers
+            batch[0].future.get_loop().call_soon_threadsafe(self._settle, batch, outcomes)
+
+    def _outcomes(self, batch: list[Job]) -> list[Any]:
         now = time.monotonic()
         late = [job.future.cancelled() or job.deadline < now for job in batch]
         asked = [job.content for job, too_late in zip(batch, late, strict=True) if not too_late]
@@ -109,9 +129,7 @@ class Batcher:
         except Exception as error:
             answers = [error] * len(asked)
         following = iter(answers)
-        outcomes = [Overloaded() if too_late else next(following) for too_late in late]
-        with suppress(RuntimeError):  # the loop was closed before it had its answers
-            batch[0].future.get_loop().call_soon_threadsafe(self._settle, batch, outcomes)
+        return [Overloaded() if too_late else next(following) for too_late in late]
 
     def _settle(self, batch: list[Job], outcomes: list[Any]) -> None:
         for job, outcome in zip(batch, outcomes, strict=True):

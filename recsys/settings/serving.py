@@ -64,9 +64,9 @@ class ServeSettings(Section):
     """Host names by which clients may call the server, without port; `*` allows any. The loopback's own names are always allowed on it."""
     workers: int = Field(default=1, ge=1, le=256)
     """Server processes; as many as cores carry the most requests, each with a model of its own in memory."""
-    inference_threads: int = Field(default=1, ge=1, le=64)
-    """Threads of a process that answer requests. More than one pays where ranking takes milliseconds and the model is too large for more
-    workers."""
+    inference_threads: int | None = Field(default=None, ge=0, le=64)
+    """Threads of a process that answer requests; 0: its event loop answers, which is the least work where there is a worker a core.
+    None: 1, and 0 with several workers. More than one pays where ranking takes milliseconds and the model is too large for more workers."""
     batch: int = Field(default=16, ge=1, le=1_024)
     """Most requests answered together. Whatever waits is taken, nothing waits for others to come."""
     queue: int = Field(default=256, ge=1)
@@ -87,3 +87,8 @@ class ServeSettings(Section):
     """The share of requests that are logged, as JSON lines; failures of the server always are."""
     rules: RuleSettings = RuleSettings()
     sessions: SessionStoreSettings = SessionStoreSettings()
+
+    @property
+    def threads(self) -> int:
+        """Threads of a process that answer requests."""
+        return self.inference_threads if self.inference_threads is not None else int(self.workers == 1)

@@ -54,7 +54,7 @@ class Held:
 @given(
     sizes=st.lists(st.integers(1, 5), min_size=1, max_size=40),
     pauses=st.sets(st.integers(0, 40)),
-    threads=st.integers(1, 4),
+    threads=st.integers(0, 4),
     batch=st.integers(1, 8),
     cancelled=st.sets(st.integers(0, 40)),
 )
