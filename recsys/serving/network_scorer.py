@@ -87,6 +87,10 @@ class NetworkScorer:
             excluded = (offsets[:-1], offsets[1:], items)
         return self._items.search(queries, min(k, len(self._items)), excluded=excluded)
 
+    def vectors(self, items: np.ndarray) -> np.ndarray:
+        """Vectors of items, float32 [items, W]: like items have like directions."""
+        return self._product.table[items]
+
     def top(self, sessions: list[list[int]], k: int) -> tuple[np.ndarray, np.ndarray]:
         """Indices int32 and scores float32, [B, k], of sessions of item indices, none of them empty; -1 and -inf where nothing is left."""
         return self.best(self.follow(sessions), sessions, k)

@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 
 import rust_sessionizer as rs
 
-CASES = int(os.environ.get("HYPOTHESIS_CASES", "25"))
+CASES = int(os.environ.get("CASES", "25"))
 IDS = {"integer": pl.Int64, "string": pl.String}
 
 

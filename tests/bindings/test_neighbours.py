@@ -3,9 +3,7 @@
 import ast
 import doctest
 import os
-import sys
-import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -329,27 +327,6 @@ def test_what_cannot_be_asked_is_refused(ask: Any, error: type[Exception], told:
         ask(build([[0, 1]]), (TWO, CUTS[:1], CUTS[1:]))
 
 
-def test_other_threads_run_meanwhile() -> None:
+def test_other_threads_run_meanwhile(others_run: Callable[[Callable[[], object]], bool]) -> None:
     index, sessions = large()
-    enough, ended = threading.Event(), threading.Event()
-
-    def work() -> None:
-        for _ in range(50):
-            if not enough.is_set():
-                index.recommend(lists(sessions), 20, Parameters())
-        ended.set()
-
-    interval = sys.getswitchinterval()
-    # A thread that holds the interpreter is not asked to give it up before this is over.
-    sys.setswitchinterval(60)
-    worker, steps = threading.Thread(target=work), 0
-    try:
-        worker.start()
-        while steps < 1_000 and not ended.is_set():
-            steps += 1
-            time.sleep(0)
-    finally:
-        enough.set()
-        worker.join()
-        sys.setswitchinterval(interval)
-    assert steps == 1_000
+    assert others_run(lambda: index.recommend(lists(sessions), 20, Parameters()))

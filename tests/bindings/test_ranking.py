@@ -1,8 +1,6 @@
 """The extension's ranking against a matrix of scores, and what it refuses."""
 
-import sys
-import threading
-import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -115,30 +113,9 @@ def test_what_cannot_be_ranked_is_refused(change: dict, error: type[Exception], 
         ranking.rank(**arrays(3, 4, 2) | {"threads": 1} | change)
 
 
-def test_other_threads_run_meanwhile() -> None:
+def test_other_threads_run_meanwhile(others_run: Callable[[Callable[[], object]], bool]) -> None:
     found = arrays(1_000, 5_000, 64)
-    enough, ended = threading.Event(), threading.Event()
-
-    def work() -> None:
-        for _ in range(50):
-            if not enough.is_set():
-                ranking.rank(**found, threads=1)
-        ended.set()
-
-    interval = sys.getswitchinterval()
-    # A thread that holds the interpreter is not asked to give it up before this is over.
-    sys.setswitchinterval(60)
-    worker, steps = threading.Thread(target=work), 0
-    try:
-        worker.start()
-        while steps < 1_000 and not ended.is_set():
-            steps += 1
-            time.sleep(0)
-    finally:
-        enough.set()
-        worker.join()
-        sys.setswitchinterval(interval)
-    assert steps == 1_000
+    assert others_run(lambda: ranking.rank(**found, threads=1))
 
 
 # --- In GRU4Rec -------------------------------------------------------------------------------------------------------

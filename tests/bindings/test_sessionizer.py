@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
-import time
 from datetime import UTC, date, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -480,31 +478,10 @@ def test_the_stubs_tell_the_truth(name):
     assert runner.tries > {"__init__": 12, "ranking": 3}.get(name, -1)
 
 
-def test_other_threads_run_meanwhile():
+def test_other_threads_run_meanwhile(others_run):
     random = np.random.default_rng(3)
     events = pl.DataFrame({name: random.integers(0, 10**6, 400_000) for name in ("visitor_id", "item_id", "timestamp")})
-    enough, ended = threading.Event(), threading.Event()
-
-    def work():
-        for _ in range(50):
-            if not enough.is_set():
-                rs.sessionize(events, threads=1)
-        ended.set()
-
-    interval = sys.getswitchinterval()
-    # A thread that holds the interpreter is not asked to give it up before this is over.
-    sys.setswitchinterval(60)
-    worker, steps = threading.Thread(target=work), 0
-    try:
-        worker.start()
-        while steps < 1_000 and not ended.is_set():
-            steps += 1
-            time.sleep(0)
-    finally:
-        enough.set()
-        worker.join()
-        sys.setswitchinterval(interval)
-    assert steps == 1_000
+    assert others_run(lambda: rs.sessionize(events, threads=1))
 
 
 def test_nothing_but_the_extension_is_imported():

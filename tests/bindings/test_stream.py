@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 import rust_sessionizer as rs
 
-CASES = int(os.environ.get("HYPOTHESIS_CASES", "50"))
+CASES = int(os.environ.get("CASES", "50"))
 
 
 @settings(max_examples=CASES, deadline=None)
@@ -116,3 +116,35 @@ def test_what_cannot_be_fed_is_told_and_changes_nothing(tmp_path):
         rs.Sessionizer.load(tmp_path / "none")
     with pytest.raises(rs.GapError):
         rs.Sessionizer(tolerance="soon")
+
+
+def checksum(content: bytes) -> bytes:
+    """FNV-1a, 64 bits, as states have it."""
+    value = 0xCBF29CE484222325
+    for byte in content:
+        value = ((value ^ byte) * 0x100000001B3) & (2**64 - 1)
+    return value.to_bytes(8, "little")
+
+
+def test_a_state_that_would_be_saved_otherwise_is_refused(tmp_path):
+    stream, state = rs.Sessionizer(10), tmp_path / "state"
+    for visitor in (1, 2):
+        stream.add(visitor, 7, 0)
+    stream.save(state)
+    content = state.read_bytes()[:-8]
+    # Number, one event, its time, offset and flag, its item.
+    visitor = 8 + 8 + 8 + 8 + 1 + 8
+    head, first, second = content[: -2 * visitor], content[-2 * visitor : -visitor], content[-visitor:]
+    for order, taken in (((first, second), True), ((second, first), False), ((first, first), False)):
+        changed = head + b"".join(order)
+        state.write_bytes(changed + checksum(changed))
+        if taken:
+            assert rs.Sessionizer.load(state).waiting == 2
+        else:
+            with pytest.raises(rs.StateError, match="it is damaged"):
+                rs.Sessionizer.load(state)
+
+
+def test_names_that_arrow_would_cut_short_are_refused():
+    with pytest.raises(rs.SettingError, match="zero bytes"):
+        rs.Sessionizer(visitor="visitor\0id")

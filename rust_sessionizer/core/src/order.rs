@@ -1,33 +1,40 @@
 //! A log in any order, brought into the order of time.
 //!
-//! 1. *Count* how many events fall into each of some two thousand equal parts of the log's time.
+//! 1. *Count* how many events fall into each of some hundred equal parts of the log's time.
 //! 2. *Scatter* the events, each with its visitor and what is carried along, into those buckets. Every thread takes a
-//!    stretch of the log and has a place of its own in every bucket, so that the order of rows is kept.
+//!    stretch of the log and has a place of its own in every bucket, so that the order of rows is kept. Events wait in
+//!    the cache until there are enough for a write to memory.
 //! 3. *Sort* every bucket, which lies in the cache, by counting again: as many parts as it has events.
 
 use rayon::prelude::*;
 
 use crate::hashing::Seed;
-use crate::raw::zeros;
+use crate::raw::{write_in_lines, zeros};
 use crate::sessions::Span;
 use crate::timeline::{Carry, Entry, Packing, Sorted, Visitors};
 
-const BUCKET_BITS: u32 = 11;
+/// Some ten thousand events a bucket, and at most two thousand buckets; at least two, so that times are shifted by less than 64.
+fn bucket_bits(events: usize) -> u32 {
+    (events / 16_384).next_power_of_two().ilog2().clamp(1, 11)
+}
 
 /// From here on a bucket is sorted by all threads.
 const LARGE: usize = 1 << 18;
 
-pub(crate) fn by_time<'a, V: Visitors + ?Sized, C: Carry, E: Entry<C::Value>>(
+pub(crate) fn by_time<'a, V: Visitors + ?Sized, C: Carry, const WORDS: usize>(
     visitors: &'a V,
     times: &[i64],
     carry: C,
     seed: Seed,
     span: &Span,
     packing: Packing,
-) -> Sorted<'a, V, C, E> {
+) -> Sorted<'a, V, C, WORDS>
+where
+    [u64; WORDS]: Entry<C::Value>,
+{
     let bits = u64::BITS - span.range().leading_zeros();
-    let shift = bits.saturating_sub(BUCKET_BITS);
-    #[allow(clippy::cast_possible_truncation)] // 11 bits
+    let shift = bits.saturating_sub(bucket_bits(times.len()));
+    #[allow(clippy::cast_possible_truncation)] // 11 bits at most
     let bucket_of = |since: u64| (since >> shift) as usize;
     let buckets = bucket_of(span.range()) + 1;
     let step = times.len().div_ceil(rayon::current_num_threads()).max(4_096);
@@ -43,25 +50,23 @@ pub(crate) fn by_time<'a, V: Visitors + ?Sized, C: Carry, E: Entry<C::Value>>(
             counts
         })
         .collect();
-    let mut entries: Vec<E> = zeros(times.len());
-    scatter(&mut entries, &counts).into_par_iter().enumerate().for_each(|(part, mut places)| {
+    let mut entries: Vec<[u64; WORDS]> = zeros(times.len());
+    scatter(&mut entries, &counts).into_par_iter().enumerate().for_each(|(part, places)| {
         let first = part * step;
-        for (row, &time) in (first..).zip(times.iter().skip(first).take(step)) {
+        let event = |(row, &time): (usize, &i64)| {
             let since = since(time);
-            let left = &mut places[bucket_of(since)];
-            if let Some((place, rest)) = std::mem::take(left).split_first_mut() {
-                *place = E::new(packing, since, visitors.key(row, seed), carry.of(row));
-                *left = rest;
-            }
-        }
+            (bucket_of(since), Entry::new(packing, since, visitors.key(row, seed), carry.of(row)))
+        };
+        write_in_lines(places, (first..).zip(times.iter().skip(first).take(step)).map(event));
     });
     let lengths = (0..buckets).map(|bucket| counts.iter().map(|counts| counts[bucket] as usize).sum());
-    let (large, small): (Vec<_>, Vec<_>) =
-        split(&mut entries, lengths).into_iter().partition(|bucket| bucket.len() >= LARGE);
-    small
-        .into_par_iter()
-        .for_each_init(Scratch::default, |scratch, bucket| scratch.sort(bucket, |entry| entry.since(packing)));
-    for bucket in large {
+    let parts = (0_u64..).zip(split(&mut entries, lengths));
+    let (large, small): (Vec<_>, Vec<_>) = parts.partition(|(_, bucket)| bucket.len() >= LARGE);
+    small.into_par_iter().for_each_init(Scratch::default, |scratch, (number, bucket)| {
+        let least = number << shift;
+        scratch.sort(bucket, |entry| entry.since(packing), least, least | ((1 << shift) - 1));
+    });
+    for (_, bucket) in large {
         bucket.par_sort_by_key(|entry| entry.since(packing));
     }
     Sorted { visitors, carry, seed, packing, entries }
@@ -100,16 +105,16 @@ impl<E> Default for Scratch<E> {
     }
 }
 
-/// Up to here insertion is the fastest sort.
+/// Up to here insertion is fast.
 const FEW: u32 = 24;
 
-impl<E: Copy> Scratch<E> {
-    /// By the number, equal ones in the order they came in.
-    fn sort(&mut self, bucket: &mut [E], number: impl Fn(&E) -> u64) {
+impl<E: Copy + Default> Scratch<E> {
+    /// By the number, equal ones in the order they came in; all lie between `least` and `most`.
+    fn sort(&mut self, bucket: &mut [E], number: impl Fn(&E) -> u64, least: u64, most: u64) {
         if bucket.len() <= FEW as usize {
-            return insert(bucket, number);
+            return bucket.sort_by_key(number);
         }
-        let (least, most) = bucket.iter().map(&number).fold((u64::MAX, 0), |(a, b), n| (a.min(n), b.max(n)));
+        // About two parts an event.
         let shift = (u64::BITS - (most - least).leading_zeros()).saturating_sub(bucket.len().ilog2() + 1);
         #[allow(clippy::cast_possible_truncation)] // about as many as events
         let part_of = |number: u64| ((number - least) >> shift) as usize;
@@ -119,43 +124,51 @@ impl<E: Copy> Scratch<E> {
         for entry in &*bucket {
             self.ends[part(entry)] += 1;
         }
-        let most_of_one = self.ends.iter().copied().max().unwrap_or(0);
-        let mut start = 0;
+        let (mut begin, mut most_of_one) = (0, 0);
         for end in &mut self.ends {
-            start += std::mem::replace(end, start);
+            most_of_one = most_of_one.max(*end);
+            begin += std::mem::replace(end, begin);
         }
-        self.copy.clear();
-        self.copy.extend_from_slice(bucket);
-        for entry in &self.copy {
+        if shift > 0 && most_of_one > FEW {
+            let ends = |(least, most): (u64, u64), number: u64| (least.min(number), most.max(number));
+            let (closest, farthest) = bucket.iter().map(&number).fold((u64::MAX, 0), ends);
+            if (closest, farthest) == (least, most) {
+                return bucket.sort_by_key(number);
+            }
+            return self.sort(bucket, number, closest, farthest);
+        }
+        self.copy.resize(self.copy.len().max(bucket.len()), E::default());
+        let copy = &mut self.copy[..bucket.len()];
+        for entry in &*bucket {
             let place = &mut self.ends[part(entry)];
-            bucket[*place as usize] = *entry;
+            copy[*place as usize] = *entry;
             *place += 1;
         }
         if shift == 0 {
-            return;
-        }
-        if most_of_one <= FEW {
+            bucket.copy_from_slice(copy);
+        } else {
             // None is far from its place.
-            return insert(bucket, number);
-        }
-        let mut start = 0;
-        for &end in &self.ends {
-            bucket[start..end as usize].sort_by_key(&number);
-            start = end as usize;
+            insert(bucket, copy.iter().copied(), number);
         }
     }
 }
 
-fn insert<E: Copy>(entries: &mut [E], number: impl Fn(&E) -> u64) {
-    for place in 1..entries.len() {
-        let entry = entries[place];
+/// Puts the entries one after the other to their places among those before.
+fn insert<E: Copy>(places: &mut [E], entries: impl Iterator<Item = E>, number: impl Fn(&E) -> u64) {
+    let mut most = 0;
+    for (place, entry) in (0..places.len()).zip(entries) {
         let own = number(&entry);
+        places[place] = entry;
+        if own >= most {
+            most = own;
+            continue;
+        }
         let mut hole = place;
-        while hole > 0 && number(&entries[hole - 1]) > own {
-            entries[hole] = entries[hole - 1];
+        while hole > 0 && number(&places[hole - 1]) > own {
+            places[hole] = places[hole - 1];
             hole -= 1;
         }
-        entries[hole] = entry;
+        places[hole] = entry;
     }
 }
 
@@ -172,7 +185,8 @@ mod tests {
             let mut found: Vec<(u64, usize)> = numbers.into_iter().zip(0..).collect();
             let mut expected = found.clone();
             expected.sort_by_key(|entry| entry.0);
-            Scratch::default().sort(&mut found, |entry| entry.0);
+            let (least, most) = (if found.len() % 2 == 0 { 0 } else { found.iter().map(|entry| entry.0).min().unwrap_or(0) }, u64::MAX);
+            Scratch::default().sort(&mut found, |entry| entry.0, least, most);
             prop_assert_eq!(found, expected);
         }
     }

@@ -1,4 +1,5 @@
-//! What needs `unsafe`, all of it, each block with its proof: huge pages for long columns, and eight comparisons at once.
+//! What needs `unsafe`, all of it, each block with its proof: huge pages for long columns, writes past the cache, numbers that
+//! several threads write, and eight comparisons at once.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -17,13 +18,99 @@ pub(crate) fn zeros<T: Copy + Default>(length: usize) -> Vec<T> {
 
 /// Every value at the place that is told for it. Each place must be told once, or which value it gets is left to chance.
 pub(crate) fn scatter(values: &[i32], place_of: impl Fn(usize) -> u32 + Sync) -> Vec<i32> {
-    let mut scattered: Vec<AtomicI32> = Vec::new();
-    scattered.resize_with(values.len(), AtomicI32::default);
-    advise_huge_pages(&mut scattered);
+    let mut scattered = zeros(values.len());
+    let places = shared(&mut scattered);
     values.par_iter().enumerate().with_min_len(1 << 14).for_each(|(number, &value)| {
-        scattered[place_of(number) as usize].store(value, Ordering::Relaxed);
+        places[place_of(number) as usize].store(value, Ordering::Relaxed);
     });
-    scattered.into_iter().map(AtomicI32::into_inner).collect()
+    scattered
+}
+
+/// The numbers, to be written by several threads at once.
+#[allow(unsafe_code)]
+fn shared(numbers: &mut [i32]) -> &[AtomicI32] {
+    const { assert!(size_of::<AtomicI32>() == size_of::<i32>() && align_of::<AtomicI32>() == align_of::<i32>()) };
+    let numbers: *mut [i32] = numbers;
+    // SAFETY: an `AtomicI32` has the representation of an `i32`, and the same alignment, as is asserted above. The numbers are
+    // borrowed exclusively as long as the result lives, so that nobody reads or writes them but through it.
+    unsafe { &*(numbers as *const [AtomicI32]) }
+}
+
+/// Entries that are written at once, which together fill whole lines of the cache.
+const LINE: usize = 8;
+
+/// Writes every entry to the next of the places it is told for, as many as there are. Entries wait until a line is full, which
+/// then goes to memory past the cache: what is there now need not be read for that, which halves the traffic.
+///
+/// # Panics
+/// Where more entries come than there are places, or fewer.
+#[allow(unsafe_code)]
+pub(crate) fn write_in_lines<const WORDS: usize>(
+    places: Vec<&mut [[u64; WORDS]]>,
+    entries: impl Iterator<Item = (usize, [u64; WORDS])>,
+) {
+    // Fences when it is dropped: also if `entries` panics, and before the borrow of the places ends.
+    let _fence = Fence;
+    let mut left = places;
+    let mut lines = vec![[[0; WORDS]; LINE]; left.len()];
+    // Where the line's entries begin, so that it ends where a line of the cache does.
+    let mut begins: Vec<usize> = left.iter().map(|places| line_place(places)).collect();
+    let mut ends = begins.clone();
+    for (number, entry) in entries {
+        let (line, end) = (&mut lines[number], &mut ends[number]);
+        line[*end % LINE] = entry;
+        *end += 1;
+        if *end == LINE {
+            *end = 0;
+            let full = &line[std::mem::take(&mut begins[number])..];
+            let (places, rest) = std::mem::take(&mut left[number]).split_at_mut(full.len());
+            // SAFETY: the places stay borrowed by `left`'s type until this function ends, and before that it fences, whatever happens:
+            // `_fence` is nobody else's to forget. Places that were written are looked at no more: `left` has those after them.
+            unsafe { write_past_cache(places.as_flattened_mut(), full.as_flattened()) };
+            left[number] = rest;
+        }
+    }
+    for (((places, line), begin), end) in left.into_iter().zip(&lines).zip(begins).zip(ends) {
+        places.copy_from_slice(&line[begin..end]);
+    }
+}
+
+/// How many entries after the begin of a line of the cache the first one lies, if one begins there at all.
+fn line_place<const WORDS: usize>(places: &[[u64; WORDS]]) -> usize {
+    let begins_line = |before: usize| places.as_ptr().addr().wrapping_sub(before * WORDS * 8).is_multiple_of(64);
+    (0..LINE).find(|&before| begins_line(before)).unwrap_or(0)
+}
+
+struct Fence;
+
+#[cfg(target_arch = "x86_64")]
+impl Drop for Fence {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // SAFETY: it touches no memory, and SSE is part of x86-64.
+        unsafe { std::arch::x86_64::_mm_sfence() }
+    }
+}
+
+/// Copies.
+///
+/// # Safety
+/// The calling thread must fence before anything else reads or writes the places.
+#[allow(unsafe_code)]
+#[inline]
+unsafe fn write_past_cache(places: &mut [u64], words: &[u64]) {
+    #[cfg(target_arch = "x86_64")]
+    if places.as_ptr().addr().is_multiple_of(16) && words.len().is_multiple_of(2) {
+        use std::arch::x86_64::{_mm_set_epi64x, _mm_stream_si128};
+        for (places, words) in places.as_chunks_mut::<2>().0.iter_mut().zip(words.as_chunks::<2>().0) {
+            let (low, high) = (words[0].cast_signed(), words[1].cast_signed());
+            // SAFETY: the sixteen bytes of `places` are borrowed exclusively, and lie at a multiple of sixteen: the first do, as
+            // was looked at above, and each pair follows the one before. SSE2 is part of x86-64. The caller fences.
+            unsafe { _mm_stream_si128(std::ptr::from_mut(places).cast(), _mm_set_epi64x(high, low)) }
+        }
+        return;
+    }
+    places.copy_from_slice(words);
 }
 
 /// Entries that are compared at once.
@@ -99,6 +186,26 @@ mod tests {
             let expected = (bits(&|way| tags[way] == tag && places[way] >= low), bits(&|way| places[way] < low));
             assert_eq!(match_ways(&tags, &places, tag, low), expected);
         }
+    }
+
+    fn goes_to_its_places<const WORDS: usize>(shift: usize) {
+        let (buckets, each) = (5, 37);
+        let entry = |bucket: usize, number: usize| [(bucket * 1_000 + number) as u64; WORDS];
+        let entries = (0..each * buckets).map(|at| (at * 3 % buckets, entry(at * 3 % buckets, at / buckets)));
+        // Beginning anywhere, so that lines of the cache begin somewhere among them.
+        let mut whole = vec![[0; WORDS]; shift + buckets * each];
+        write_in_lines(whole[shift..].chunks_mut(each).collect(), entries);
+        let expected = (0..buckets).flat_map(|bucket| (0..each).map(move |number| entry(bucket, number)));
+        assert!(whole[shift..].iter().copied().eq(expected));
+    }
+
+    #[test]
+    fn entries_go_to_their_places_in_order() {
+        for shift in 0..9 {
+            goes_to_its_places::<2>(shift);
+            goes_to_its_places::<3>(shift);
+        }
+        write_in_lines::<2>(vec![&mut [], &mut []], std::iter::empty());
     }
 
     #[test]

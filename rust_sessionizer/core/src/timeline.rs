@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use crate::hashing::Seed;
-use crate::sessions::Span;
+use crate::sessions::{Span, ends};
 use crate::{ByteColumn, Result, SameItem, factorize_bytes};
 
 /// Who the events of a log belong to.
@@ -30,25 +30,11 @@ impl Visitors for [i64] {
     fn rows(&self) -> usize {
         self.len()
     }
+    #[inline]
     fn key(&self, row: usize, _: Seed) -> i64 {
         self[row]
     }
-    fn same(&self, a: usize, b: usize) -> bool {
-        self[a] == self[b]
-    }
-    fn numbers(&self) -> Result<Cow<'_, [i64]>> {
-        Ok(Cow::Borrowed(self))
-    }
-}
-
-impl Visitors for Vec<i64> {
-    const EXACT: bool = true;
-    fn rows(&self) -> usize {
-        self.len()
-    }
-    fn key(&self, row: usize, _: Seed) -> i64 {
-        self[row]
-    }
+    #[inline]
     fn same(&self, a: usize, b: usize) -> bool {
         self[a] == self[b]
     }
@@ -66,9 +52,11 @@ impl<T: ByteColumn> Visitors for Named<'_, T> {
     fn rows(&self) -> usize {
         self.0.rows()
     }
+    #[inline]
     fn key(&self, row: usize, seed: Seed) -> i64 {
         seed.bytes(self.0.value(row)).cast_signed()
     }
+    #[inline]
     fn same(&self, a: usize, b: usize) -> bool {
         self.0.value(a) == self.0.value(b)
     }
@@ -78,9 +66,38 @@ impl<T: ByteColumn> Visitors for Named<'_, T> {
     }
 }
 
+/// What can be carried along: a word.
+pub(crate) trait Value: Copy + Default + Send + Sync {
+    fn to_word(self) -> u64;
+    fn of_word(word: u64) -> Self;
+}
+
+impl Value for u32 {
+    #[inline]
+    fn to_word(self) -> u64 {
+        self.into()
+    }
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // it was one of 32 bits
+    fn of_word(word: u64) -> Self {
+        word as Self
+    }
+}
+
+impl Value for i64 {
+    #[inline]
+    fn to_word(self) -> u64 {
+        self.cast_unsigned()
+    }
+    #[inline]
+    fn of_word(word: u64) -> Self {
+        word.cast_signed()
+    }
+}
+
 /// What is carried along with every event, into the sessions' lists.
 pub(crate) trait Carry: Sync {
-    type Value: Copy + Default + Send + Sync;
+    type Value: Value;
     /// Whether not every event is listed.
     fn filters(&self) -> bool;
     fn of(&self, row: usize) -> Self::Value;
@@ -101,15 +118,19 @@ impl Carry for Rows<'_> {
     fn filters(&self) -> bool {
         self.keep.is_some() || self.drop_repeats.is_some()
     }
+    #[inline]
     fn of(&self, row: usize) -> u32 {
         crate::sessions::row_number(row)
     }
+    #[inline]
     fn row(&self, value: u32) -> usize {
         value as usize
     }
+    #[inline]
     fn is_kept(&self, value: u32) -> bool {
         self.keep.is_none_or(|keep| keep[value as usize])
     }
+    #[inline]
     fn is_repeat(&self, last: u32, value: u32) -> bool {
         self.drop_repeats.is_some_and(|same| same(last, value))
     }
@@ -126,15 +147,19 @@ impl Carry for Items<'_> {
     fn filters(&self) -> bool {
         self.drop_repeats
     }
+    #[inline]
     fn of(&self, row: usize) -> i64 {
         self.items[row]
     }
+    #[inline]
     fn row(&self, _: i64) -> usize {
         0
     }
+    #[inline]
     fn is_kept(&self, _: i64) -> bool {
         true
     }
+    #[inline]
     fn is_repeat(&self, last: i64, value: i64) -> bool {
         self.drop_repeats && last == value
     }
@@ -142,7 +167,7 @@ impl Carry for Items<'_> {
 
 /// Events by (time, row), known by their place in that order.
 pub(crate) trait Timeline: Sync {
-    type Value: Copy + Default + Send + Sync;
+    type Value: Value;
     fn len(&self) -> usize;
     fn filters(&self) -> bool;
     fn time(&self, place: usize) -> i64;
@@ -165,6 +190,7 @@ pub(crate) struct InOrder<'a, V: ?Sized, C> {
 
 impl<V: Visitors + ?Sized, C: Carry> Timeline for InOrder<'_, V, C> {
     type Value = C::Value;
+    #[inline]
     fn len(&self) -> usize {
         self.times.len()
     }
@@ -185,15 +211,17 @@ impl<V: Visitors + ?Sized, C: Carry> Timeline for InOrder<'_, V, C> {
     }
     #[inline]
     fn same(&self, a: usize, b: usize) -> bool {
-        self.visitors.same(a, b)
+        (!V::EXACT && a == b) || self.visitors.same(a, b)
     }
     #[inline]
     fn value(&self, place: usize) -> C::Value {
         self.carry.of(place)
     }
+    #[inline]
     fn is_kept(&self, place: usize) -> bool {
         self.carry.is_kept(self.carry.of(place))
     }
+    #[inline]
     fn is_repeat(&self, last: usize, place: usize) -> bool {
         self.carry.is_repeat(self.carry.of(last), self.carry.of(place))
     }
@@ -205,16 +233,20 @@ fn hash<V: Visitors + ?Sized>(key: i64, seed: Seed) -> u64 {
 }
 
 /// A log that was brought into the order of time.
-pub(crate) struct Sorted<'a, V: ?Sized, C, E> {
+pub(crate) struct Sorted<'a, V: ?Sized, C, const WORDS: usize> {
     pub(crate) visitors: &'a V,
     pub(crate) carry: C,
     pub(crate) seed: Seed,
     pub(crate) packing: Packing,
-    pub(crate) entries: Vec<E>,
+    pub(crate) entries: Vec<[u64; WORDS]>,
 }
 
-impl<V: Visitors + ?Sized, C: Carry, E: Entry<C::Value>> Timeline for Sorted<'_, V, C, E> {
+impl<V: Visitors + ?Sized, C: Carry, const WORDS: usize> Timeline for Sorted<'_, V, C, WORDS>
+where
+    [u64; WORDS]: Entry<C::Value>,
+{
     type Value = C::Value;
+    #[inline]
     fn len(&self) -> usize {
         self.entries.len()
     }
@@ -236,15 +268,17 @@ impl<V: Visitors + ?Sized, C: Carry, E: Entry<C::Value>> Timeline for Sorted<'_,
     #[inline]
     fn same(&self, a: usize, b: usize) -> bool {
         let row = |place: usize| self.carry.row(self.value(place));
-        self.key(a) == self.key(b) && (V::EXACT || self.visitors.same(row(a), row(b)))
+        self.key(a) == self.key(b) && (V::EXACT || a == b || self.visitors.same(row(a), row(b)))
     }
     #[inline]
     fn value(&self, place: usize) -> C::Value {
         self.entries[place].value()
     }
+    #[inline]
     fn is_kept(&self, place: usize) -> bool {
         self.carry.is_kept(self.value(place))
     }
+    #[inline]
     fn is_repeat(&self, last: usize, place: usize) -> bool {
         self.carry.is_repeat(self.value(last), self.value(place))
     }
@@ -264,16 +298,14 @@ pub(crate) struct Packing {
 impl Packing {
     /// Keys that may be any number, as hashes are, take all bits.
     pub(crate) fn of<V: Visitors + ?Sized>(visitors: &V, span: &Span) -> Self {
+        let any = Self { first: span.first, smallest: 0, key_bits: u64::BITS };
         if !V::EXACT {
-            return Self { first: span.first, smallest: 0, key_bits: u64::BITS };
+            return any;
         }
-        let seed = Seed::draw();
-        let key = |row| visitors.key(row, seed);
-        let ends = |row| (key(row), key(row));
+        let Ok(keys) = visitors.numbers() else { return any };
         let none = || (i64::MAX, i64::MIN);
         let wider = |a: (i64, i64), b: (i64, i64)| (a.0.min(b.0), a.1.max(b.1));
-        let (smallest, largest) =
-            (0..visitors.rows()).into_par_iter().with_min_len(1 << 14).map(ends).reduce(none, wider);
+        let (smallest, largest) = keys.par_chunks(1 << 14).map(ends).reduce(none, wider);
         let key_bits = u64::BITS - largest.wrapping_sub(smallest).leading_zeros();
         Self { first: span.first, smallest, key_bits }
     }
@@ -289,54 +321,46 @@ pub(crate) trait Entry<P>: Copy + Default + Send + Sync {
     fn value(&self) -> P;
 }
 
-/// Time and key in one number, where together they need no more than 64 bits.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Narrow<P> {
-    packed: u64,
-    value: P,
-}
+/// Words of an event whose time and key need no more than 64 bits together.
+pub(crate) const NARROW: usize = 2;
 
-impl<P: Copy + Default + Send + Sync> Entry<P> for Narrow<P> {
+impl<P: Value> Entry<P> for [u64; NARROW] {
     #[inline]
     fn new(packing: Packing, since: u64, key: i64, value: P) -> Self {
-        Self { packed: since << packing.key_bits | key.wrapping_sub(packing.smallest).cast_unsigned(), value }
+        [since << packing.key_bits | key.wrapping_sub(packing.smallest).cast_unsigned(), value.to_word()]
     }
     #[inline]
     fn since(&self, packing: Packing) -> u64 {
-        self.packed >> packing.key_bits
+        self[0] >> packing.key_bits
     }
     #[inline]
     fn key(&self, packing: Packing) -> i64 {
-        packing.smallest.wrapping_add((self.packed & ((1 << packing.key_bits) - 1)).cast_signed())
+        packing.smallest.wrapping_add((self[0] & ((1 << packing.key_bits) - 1)).cast_signed())
     }
     #[inline]
     fn value(&self) -> P {
-        self.value
+        P::of_word(self[1])
     }
 }
 
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Wide<P> {
-    since: u64,
-    key: i64,
-    value: P,
-}
+/// Words of any other event.
+pub(crate) const WIDE: usize = 3;
 
-impl<P: Copy + Default + Send + Sync> Entry<P> for Wide<P> {
+impl<P: Value> Entry<P> for [u64; WIDE] {
     #[inline]
     fn new(_: Packing, since: u64, key: i64, value: P) -> Self {
-        Self { since, key, value }
+        [since, key.cast_unsigned(), value.to_word()]
     }
     #[inline]
     fn since(&self, _: Packing) -> u64 {
-        self.since
+        self[0]
     }
     #[inline]
     fn key(&self, _: Packing) -> i64 {
-        self.key
+        self[1].cast_signed()
     }
     #[inline]
     fn value(&self) -> P {
-        self.value
+        P::of_word(self[2])
     }
 }

@@ -19,7 +19,7 @@ impl Log {
     fn fast(&self, threads: usize) -> Result<Sessions, Error> {
         let same = |a: u32, b: u32| self.items[a as usize] == self.items[b as usize];
         let events = Events {
-            keys: &self.keys,
+            keys: &*self.keys,
             times: &self.times,
             gap: self.gap,
             keep: self.keep.as_deref(),
@@ -54,6 +54,7 @@ impl Log {
         prop_assert_eq!(lists.items, of(&items, &expected.rows));
         prop_assert_eq!(lists.times, of(&self.times, &expected.rows));
         prop_assert_eq!(lists.keys, of(&self.keys, &expected.heads));
+        prop_assert_eq!(lists.starts, of(&self.times, &expected.heads));
         prop_assert_eq!(&lists.offsets, &expected.offsets);
         let mut slow = vec![-1; self.keys.len()];
         for (number, ends) in (0..).zip(whole.offsets.windows(2)) {

@@ -145,7 +145,7 @@ impl Cutter<'_> {
         let items = &lanes[ITEM];
         let same = |a: u32, b: u32| items.same(a as usize, b as usize);
         let found = sessionize(&Events {
-            keys: &keys,
+            keys: &*keys,
             times: &times,
             gap: self.gap,
             keep: keep.as_deref(),

@@ -113,7 +113,7 @@ impl Log {
         let keep: Vec<bool> = self.events.iter().map(|event| event.3).collect();
         let same = |a: u32, b: u32| self.events[a as usize].2 == self.events[b as usize].2;
         let events = Events {
-            keys: &keys,
+            keys: &*keys,
             times: &times,
             gap: settings.gap,
             keep: settings.keep.as_ref().map(|_| keep.as_slice()),

@@ -56,7 +56,7 @@ impl Stream {
         let keep: Vec<bool> = on_time.iter().map(|event| event.kept).collect();
         let same = |a: u32, b: u32| on_time[a as usize].item == on_time[b as usize].item;
         let log = Events {
-            keys: &keys,
+            keys: &*keys,
             times: &times,
             gap: Some(self.settings.gap),
             keep: Some(&keep),
