@@ -7,11 +7,15 @@ the select window and judged on validation; then it is fitted again on train + v
 validation) and ranks every test position, and, for RetailRocket, COTREC's pairs of prefix and target. Models that depend on a seed are
 fitted once a seed. What was done is kept in --folder, a model and a JSON file each, so that an interrupted call goes on.
 
-`ms a query`: sessions of test prefixes, one at a time, one thread, 20 items, by what a package is served with, in this process.
+`ms a query`: sessions of test prefixes, one at a time, one thread, 20 items, by what a package is served with, in a process of its own.
+`in memory`: by how much that process's resident memory, as the operating system has it, grows from where everything is imported until
+the model is loaded and has answered; of a file that is mapped into memory, the pages that were read. `trials`: settings that were
+compared on validation (benchmarks/trials.py); those of all seeds together have the settings of one.
 --write writes benchmarks/accuracy.md and docs/accuracy.svg.
 """
 
 import argparse
+import json
 import statistics
 import sys
 import time
@@ -22,10 +26,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.children import in_child  # noqa: E402
 from benchmarks.conformance import RETAILROCKET, data_folder, window  # noqa: E402
 from recsys.evaluation.bootstrap import interval, paired_difference  # noqa: E402
 from recsys.evaluation.ranking import flat_metrics, gains, rank_targets  # noqa: E402
@@ -43,56 +49,61 @@ LOGS = ("retailrocket_sequences", "rsc15_100k")
 PAIRS = {"retailrocket_sequences": "retailrocket_sequences/test.parquet"}
 KNN = {
     "retailrocket_sequences": {
-        "sample": 1000,
+        "sample": 500,
         "neighbours": 1000,
-        "max_length": 40,
+        "max_length": 5,
         "query_decay": "harmonic",
-        "query_scale": 3.86,
-        "idf_similarity": 1.92,
-        "length_norm": 0.36,
-        "recency": "118d",
-        "anchor": "all",
-        "anchor_decay": "exponential",
-        "anchor_scale": 2.63,
-        "distance_decay": "harmonic",
-        "distance_scale": 0.85,
-        "before": 0.78,
-        "same": 2.6,
+        "query_scale": 4.3,
+        "idf_similarity": 3.9,
+        "length_norm": 0.79,
+        "sharpness": 1.55,
+        "anchor": "last",
+        "anchor_scale": 2.1,
+        "distance_scale": 4.6,
+        "before": 1.01,
+        "same": 0.59,
         "repeats": "sum",
-        "own": 2.31,
-        "idf_score": 0.43,
-        "expand": 3,
+        "own": 3.0,
+        "idf_score": 0.09,
+        "expand_weight": 0.21,
     },
     "rsc15_100k": {
-        "sample": 0,
+        "sample": 500,
+        "neighbours": 500,
         "max_length": 40,
-        "query_decay": "harmonic",
-        "query_scale": 2.08,
-        "idf_similarity": 1.99,
-        "length_norm": 0.0,
-        "recency": "57d",
-        "sharpness": 1.65,
-        "anchor_decay": "harmonic",
-        "anchor_scale": 0.46,
-        "distance_scale": 12.2,
-        "reach": 5,
-        "before": 0.97,
-        "same": 1.94,
-        "own": 1.42,
-        "idf_score": 0.91,
-        "expand": 3,
+        "query_decay": "linear",
+        "query_scale": 1.5,
+        "idf_similarity": 1.72,
+        "length_norm": 0.14,
+        "sharpness": 2.07,
+        "anchor_decay": "none",
+        "distance_decay": "linear",
+        "distance_scale": 3.8,
+        "before": 0.57,
+        "same": 3.36,
+        "own": 1.2,
+        "idf_score": 0.12,
+        "expand": 20,
+        "expand_weight": 0.027,
     },
 }
-"""What a search on validation found for session-kNN, beside its defaults (docs/decisions/0015-session-knn.md)."""
+"""What the trials found for session-kNN, beside its defaults (benchmarks/trials.md)."""
+ITEM_TO_ITEM = {
+    "retailrocket_sequences": {"direction": "both", "last_items": 10, "neighbours": 200},
+    "rsc15_100k": {"direction": "both"},
+}
+POPULARITY = {"retailrocket_sequences": {"window": "220h"}, "rsc15_100k": {"window": "15h"}}
 GRU4REC = {
     "retailrocket_sequences": RETAILROCKET,
-    "rsc15_100k": RETAILROCKET | {"layers": [128], "dropout_embedding": 0.65, "average": 0.85},
+    "rsc15_100k": RETAILROCKET | {"layers": [128], "dropout_embedding": 0.65, "average": 0.7},
 }
-"""The published parameters, and for the small log what restrains them (docs/decisions/0012-beyond-the-published-parameters.md)."""
+"""The published parameters, and for the small log what restrains them, as the trials found it (benchmarks/trials.md)."""
 SHOWN = ("recall@1", "recall@5", "recall@20", "mrr@20")
 PUBLISHED_SUPPORT = 5
 """Clicks that an item has in all of each log, because its publisher took the others out: with fewer in training, it is known to come."""
 ALL_SEEDS = ", all seeds"
+TRIALS = 16
+"""Settings of each model that were tried on validation (benchmarks/trials.py)."""
 QUERIES = 1_000
 RESAMPLES = 1_000
 
@@ -123,15 +134,11 @@ class Entry:
     seeded: bool = False
 
 
-def _on_all(**parameters: Any) -> dict[str, dict[str, Any]]:
-    return {log: parameters for log in LOGS}
-
-
 ENTRIES = {
     entry.name: entry
     for entry in (
-        Entry("popularity", "popularity"),
-        Entry("item-to-item", "item_to_item", _on_all(direction="both")),
+        Entry("popularity", "popularity", POPULARITY),
+        Entry("item-to-item", "item_to_item", ITEM_TO_ITEM),
         Entry("session-kNN", "session_knn", KNN),
         Entry("GRU4Rec", "gru4rec", GRU4REC, seeded=True),
         Entry("GRU4Rec, all seeds", "gru4rec", joins="GRU4Rec"),
@@ -206,7 +213,15 @@ class Log:
         return own + sum(self.training_seconds(member, seed) for member in members)
 
     def measured(self, entry: Entry, seed: int) -> dict[str, Any]:
-        """Figures of an entry on validation, test and pairs, measured where they were not yet."""
+        """Figures and costs of an entry, measured where they were not yet."""
+        final = self.fitted(entry, seed, "final")
+        cost = final.with_name(f"{final.name}.cost.json")
+        if not cost.is_file():
+            write_json(cost, self.served(final))
+        return self.scored(entry, seed) | read_json(cost)
+
+    def scored(self, entry: Entry, seed: int) -> dict[str, Any]:
+        """Figures of an entry on validation, test and pairs, made where they were not yet."""
         select, final = (self.fitted(entry, seed, which) for which in ("select", "final"))
         done = final.with_name(f"{final.name}.json")
         if not done.is_file():
@@ -222,10 +237,7 @@ class Log:
                 self.keep(final, "pairs", ranks, owners)
                 result["pairs"] = flat_metrics(ranks)
             write_json(done, result)
-        cost = final.with_name(f"{final.name}.cost.json")
-        if not cost.is_file():
-            write_json(cost, self.served(final))
-        return read_json(done) | read_json(cost)
+        return read_json(done)
 
     def well_known(self, which: str) -> np.ndarray:
         """Whether each target of a split has the clicks in training that these logs' publishers asked for: bool."""
@@ -251,27 +263,36 @@ class Log:
         return np.where(pairs.known, ranks, EXCLUDED), pairs.owners
 
     def served(self, final: Path) -> dict[str, float]:
-        """Milliseconds a query (median, 90%) and megabytes of what is served."""
-        use_threads(1)
+        """Milliseconds a query (median, 90%), megabytes of what is served, and megabytes of memory that it takes."""
         export = final.with_name(f"{final.name}.export")
-        described = export_model(final / "model", export / "model", StageSettings())
-        runtime = import_module(f"recsys.serving.{described['runtime']}_runtime")
-        described |= {"exclude_session_items": False}
+        described = export_model(final / "model", export / "model", StageSettings()) | {"exclude_session_items": False}
         artifacts = export if described["runtime"] == "native" else export / "model"
-        scorer = runtime.load_scorer(artifacts, described)
-        sessions = self.held_out("final")
-        positions = sessions.targets()
-        random = np.random.default_rng(1)
-        taken = []
-        for place in random.choice(len(positions), QUERIES + 50):
-            query = sessions.items[sessions.offsets[positions.session[place]] : positions.click[place]].tolist()
-            begin = time.perf_counter()
-            scorer.top([query], 20)
-            taken.append(1e3 * (time.perf_counter() - begin))
-        use_threads(self.threads)
+        request = {"artifacts": str(artifacts), "described": described, "test": str(self.paths["final"] / "test.parquet")}
+        found = in_child("accuracy.py", request, threads=1)
         size = sum(path.stat().st_size for path in export.rglob("*") if path.is_file())
-        median, high = np.percentile(taken[50:], (50, 90))
-        return {"ms_median": float(median), "ms_p90": float(high), "megabytes": size / 1e6}
+        return found | {"megabytes": size / 1e6}
+
+
+def asked(request: dict[str, Any]) -> dict[str, float]:
+    """What a child process measures: it loads what is served and asks it, after everything was imported."""
+    use_threads(1)
+    runtimes = {name: import_module(f"recsys.serving.{name}_runtime") for name in ("native", "onnx", "combined")}
+    for name in ("lightgbm", "rust_sessionizer.neighbours", "recsys.serving.network_scorer"):
+        import_module(name)
+    sessions = Sessions.from_parquet(Path(request["test"]))
+    positions = sessions.targets()
+    places = np.random.default_rng(1).choice(len(positions), QUERIES + 50)
+    queries = [sessions.items[sessions.offsets[positions.session[place]] : positions.click[place]].tolist() for place in places]
+    before = psutil.Process().memory_info().rss
+    scorer = runtimes[request["described"]["runtime"]].load_scorer(Path(request["artifacts"]), request["described"])
+    taken = []
+    for query in queries:
+        begin = time.perf_counter()
+        scorer.top([query], 20)
+        taken.append(1e3 * (time.perf_counter() - begin))
+    resident = psutil.Process().memory_info().rss - before
+    median, high = np.percentile(taken[50:], (50, 90))
+    return {"ms_median": float(median), "ms_p90": float(high), "resident": resident / 1e6}
 
 
 def _joined(networks: list[Any]) -> Any:
@@ -305,25 +326,29 @@ def table(log: Log, which: str, entries: list[Entry], seeds: list[int]) -> list[
     more = f" R@20, {PUBLISHED_SUPPORT} clicks in training | MRR@20, likewise |" if by_clicks else ""
     lines = [f"| | R@1 | R@5 | R@20 | MRR@20 |{more}", f"|---|---|---|---|---|{'---|---|' if by_clicks else ''}"]
     for entry in entries:
-        found = [log.measured(entry, seed)[which] for seed in _seeds(entry, seeds)]
+        found = [log.scored(entry, seed)[which] for seed in _seeds(entry, seeds)]
         cells = [_told([one[metric] for one in found]) for metric in SHOWN]
         ranks, sessions = log.ranks(entry, 1, which)
         for place, metric in ((2, "recall@20"), (3, "mrr@20")):
             bounds = interval(gains(metric, ranks), sessions, RESAMPLES, 0.95)
             cells[place] += f" ({bounds['low']:.4f} to {bounds['high']:.4f})".replace("(0", "(").replace("to 0", "to ")
         if by_clicks:
-            known = [log.measured(entry, seed)[f"{which} well known"] for seed in _seeds(entry, seeds)]
+            known = [log.scored(entry, seed)[f"{which} well known"] for seed in _seeds(entry, seeds)]
             cells += [_told([one[metric] for one in known]) for metric in SHOWN[2:]]
         lines.append(f"| {entry.name} | {' | '.join(cells)} |")
     return lines
 
 
 def costs(log: Log, entries: list[Entry]) -> list[str]:
-    lines = ["| | training, s | ms a query, median | 90% | served, MB |", "|---|--:|--:|--:|--:|"]
+    lines = ["| | trials | training, s | ms a query, median | 90% | files, MB | in memory, MB |", "|---|--:|--:|--:|--:|--:|--:|"]
     for entry in entries:
         found = log.measured(entry, 1)
-        columns = [log.training_seconds(entry, 1), *(found[key] for key in ("ms_median", "ms_p90", "megabytes"))]
-        lines.append(f"| {entry.name} | {columns[0]:,.1f} | {columns[1]:.2f} | {columns[2]:.2f} | {columns[3]:,.0f} |")
+        cells = [
+            str(TRIALS) if entry.joins is None and not entry.name.endswith(ALL_SEEDS) else "",
+            f"{log.training_seconds(entry, 1):,.1f}",
+        ]
+        cells += [f"{found['ms_median']:.2f}", f"{found['ms_p90']:.2f}", f"{found['megabytes']:,.0f}", f"{found['resident']:,.0f}"]
+        lines.append(f"| {entry.name} | {' | '.join(cells)} |")
     return lines
 
 
@@ -335,7 +360,7 @@ def apart(log: Log, which: str, entries: list[Entry]) -> list[str]:
             continue
         for metric in ("recall@20", "mrr@20"):
             ranks, sessions = log.ranks(entry, 1, which)
-            best = max(entry.members, key=lambda name, metric=metric: log.measured(ENTRIES[name], 1)[which][metric])
+            best = max(entry.members, key=lambda name, metric=metric: log.scored(ENTRIES[name], 1)[which][metric])
             its, _ = log.ranks(ENTRIES[best], 1, which)
             gap = paired_difference(gains(metric, ranks), gains(metric, its), sessions, RESAMPLES, 0.95)
             told = f"{gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
@@ -377,7 +402,11 @@ def main() -> None:
     arguments.add_argument("--only", nargs="+", choices=LOGS, default=list(LOGS))
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--write", action="store_true")
+    arguments.add_argument("--child", help=argparse.SUPPRESS)
     given = arguments.parse_args()
+    if given.child is not None:
+        print(json.dumps(asked(json.loads(given.child))))
+        return
     use_threads(given.threads)
     logs = [Log(name, given.folder.resolve(), given.threads, given.seeds) for name in given.only]
     entries = list(ENTRIES.values())
