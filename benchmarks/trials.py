@@ -1,15 +1,15 @@
-"""The tuning of every model of the comparison: as many trials each, on the same validation, with one rule of choice; test is never read.
+"""The tuning of every model: as many trials each, on the same validation, with one rule of choice; and what is so chosen, on test.
 
-    python benchmarks/trials.py [--folder results/trials] [--only LOG ...] [--families FAMILY ...] [--write]
+    python benchmarks/trials.py [--folder results/trials] [--only LOG ...] [--families FAMILY ...] [--done] [--write]
 
 A trial is one setting of one family, fitted on train (seed 1) and judged by recall@20 + 2 MRR@20 of every prediction of validation. The
 first is what is published, or the default; the others are drawn from a space with a seed of their own, so that a trial is the same whenever
 it is made. GRU4Rec, whose training is dear, gets four trainings, the published parameters and what restrains a network, each as it is and
-with three averages of the weights after each epoch. Models over models combine the members of benchmarks/accuracy.py, which therefore has
-to know the chosen ones first. The best trial is taken if the 95% interval of its difference to the first, by paired bootstrap over
-sessions, lies above zero; otherwise the first.
+with three averages of the weights after each epoch. The best trial is taken if the 95% interval of its difference to the first, by paired
+bootstrap over sessions, lies above zero; otherwise the first. Models over models combine what GRU4Rec, session-kNN and item-to-item took.
 
-What was done is kept in --folder, so that an interrupted call goes on. --write writes benchmarks/trials.md.
+What was done is kept in --folder, so that an interrupted call goes on; --done makes nothing and tells what is there, trials that are
+missing included. --write writes benchmarks/trials.md.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.accuracy import ENTRIES, LOGS, TRIALS, Log  # noqa: E402
+from benchmarks.accuracy import ENTRIES, LOGS, PAIRS, Entry, Log  # noqa: E402
 from benchmarks.conformance import RETAILROCKET  # noqa: E402
 from benchmarks.neighbours import STAN  # noqa: E402
 from benchmarks.variants import epochs  # noqa: E402
@@ -56,6 +56,7 @@ CHANGES: tuple[dict[str, Any], ...] = ({}, {"layers": [128]}, {"dropout_embeddin
 """What GRU4Rec's trainings change of the published parameters: the two single changes that lifted rsc15_100k most, and both together
 (docs/decisions/0012-beyond-the-published-parameters.md)."""
 AVERAGES = (0.0, 0.5, 0.7, 0.85)
+TRIALS = 16
 LONGEST = 150
 """Items that a member lists at most."""
 RESAMPLES = 1_000
@@ -110,11 +111,23 @@ def drawn(family: str, number: int) -> dict[str, Any]:
 
 
 class Tuning:
-    """The trials of one log."""
+    """The trials of one log, and the models that they chose."""
 
-    def __init__(self, log: Log, folder: Path) -> None:
-        self.log, self.folder = log, folder / log.name
+    def __init__(self, name: str, folder: Path, threads: int, only_done: bool = False) -> None:
+        self.log = Log(name, folder / "models", threads, [1], {})
+        self.folder, self.only_done = folder / name, only_done
         self.folder.mkdir(parents=True, exist_ok=True)
+
+    def entry(self, family: str) -> Entry:
+        """The model that a family's trials chose."""
+        row = FAMILIES[family]
+        if row not in self.log.entries:
+            parameters = {self.log.name: self.choice(family)["parameters"]}
+            members = ENTRIES[row].members
+            for name in members:
+                self.entry(ENTRIES[name].family)
+            self.log.entries[row] = Entry(row, family, parameters, members)
+        return self.log.entries[row]
 
     @cached_property
     def data(self) -> FitData:
@@ -171,7 +184,7 @@ class Tuning:
         """What each member lists for every prediction of validation."""
         found = []
         for name in ENTRIES["blend"].members:
-            model = load_model(self.log.fitted(ENTRIES[name], 1, "select") / "model")
+            model = load_model(self.log.fitted(self.entry(ENTRIES[name].family), 1, "select") / "model")
             found.append(model.top_positions(self.data.valid, self.data.valid.targets(), min(LONGEST, self.data.n_items)))
         return found
 
@@ -204,31 +217,52 @@ class Tuning:
             ranks[judged[there]] = at_least[there]
         return ranks
 
+    def numbers(self, family: str) -> list[int]:
+        """The trials of a family that count: all of them, or those that are done."""
+        return [number for number in range(TRIALS) if not self.only_done or (self.folder / f"{family}.{number}.json").is_file()]
+
     def choice(self, family: str) -> dict[str, Any]:
         """The first trial, the best, and which of them is taken."""
-        trials = [self.done(family, number) for number in range(TRIALS)]
-        values = [worth(ranks) for _, ranks in trials]
-        best = max(range(TRIALS), key=lambda number: values[number].mean())
+        trials = {number: self.done(family, number) for number in self.numbers(family)}
+        values = {number: worth(ranks) for number, (_, ranks) in trials.items()}
+        best = max(trials, key=lambda number: values[number].mean())
         gap = paired_difference(values[best], values[0], self.sessions, RESAMPLES, 0.95)
         taken = best if gap["low"] > 0 else 0
+        return {"first": told(trials[0][1]), "best": told(trials[best][1]), "number": best + 1, "gap": gap} | {
+            "taken": taken,
+            "parameters": trials[taken][0],
+        }
 
-        def told(number: int) -> str:
-            ranks = trials[number][1]
-            return " / ".join(f"{gains(metric, ranks).mean():.4f}".lstrip("0") for metric in ("recall@20", "mrr@20"))
+    def on_test(self, family: str) -> dict[str, str]:
+        """Figures of the model that was chosen, by split; of what is done only, nothing where it was not scored."""
+        entry = self.entry(family)
+        scored = self.log.folder / "final" / f"{entry.name}.seed1.json"
+        if self.only_done and not scored.is_file():
+            return {}
+        self.log.scored(entry, 1)
+        return {which: told(self.log.ranks(entry, 1, which)[0]) for which in ("test", "pairs") if which == "test" or self.log.name in PAIRS}
 
-        return {"first": told(0), "best": told(best), "number": best + 1, "gap": gap, "taken": taken, "parameters": trials[taken][0]}
+
+def told(ranks: np.ndarray) -> str:
+    return " / ".join(f"{gains(metric, ranks).mean():.4f}".lstrip("0") for metric in ("recall@20", "mrr@20"))
 
 
 def table(tuning: Tuning, families: list[str]) -> list[str]:
-    """Rows of a log: what the trials of each family found."""
-    lines = ["| | trials | first | best | its number | the objective's gain | taken |", "|---|--:|---|---|--:|---|---|"]
+    """Rows of a log: what the trials of each family found, and how it does on test."""
+    pairs = tuning.log.name in PAIRS
+    lines = [f"| | trials | first | best | its number | the objective's gain | taken | test |{' pairs |' if pairs else ''}"]
+    lines.append(f"|---|--:|---|---|--:|---|---|---|{'---|' if pairs else ''}")
     given = []
     for family in families:
-        found = tuning.choice(family)
+        numbers = tuning.numbers(family)
+        if 0 not in numbers:
+            continue
+        found, test = tuning.choice(family), tuning.on_test(family)
         gap = found["gap"]
-        cells = [str(TRIALS), found["first"], found["best"], str(found["number"])]
-        cells.append(f"{gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})")
-        lines.append(f"| {FAMILIES[family]} | {' | '.join(cells)} | {'the best' if found['taken'] else 'the first'} |")
+        cells = [str(len(numbers)), found["first"], found["best"], str(found["number"])]
+        cells += [f"{gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})", "the best" if found["taken"] else "the first"]
+        cells += [test.get(which, "") for which in ("test", *(["pairs"] if pairs else []))]
+        lines.append(f"| {FAMILIES[family]} | {' | '.join(cells)} |")
         given.append(f"- {FAMILIES[family]}: `{json.dumps(found['parameters'])}`")
     return [*lines, "", "Taken, beside the defaults:", "", *given]
 
@@ -236,10 +270,10 @@ def table(tuning: Tuning, families: list[str]) -> list[str]:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--folder", type=Path, default=ROOT / "results" / "trials")
-    arguments.add_argument("--models", type=Path, default=ROOT / "results" / "accuracy", help="the folder of benchmarks/accuracy.py")
     arguments.add_argument("--only", nargs="+", choices=LOGS, default=list(LOGS))
     arguments.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     arguments.add_argument("--threads", type=int, default=2)
+    arguments.add_argument("--done", action="store_true")
     arguments.add_argument("--write", action="store_true")
     given = arguments.parse_args()
     use_threads(given.threads)
@@ -250,7 +284,7 @@ def main() -> None:
         "of validation, recall@20 / MRR@20; the gain is in recall@20 + 2 MRR@20, with its 95% interval by resampling sessions.",
     ]
     for name in given.only:
-        tuning = Tuning(Log(name, given.models.resolve(), given.threads, [1]), given.folder.resolve())
+        tuning = Tuning(name, given.folder.resolve(), given.threads, given.done)
         lines += ["", f"## {name}", "", *table(tuning, given.families)]
     print("\n".join(lines))
     if given.write:
