@@ -284,7 +284,7 @@ def main() -> None:
         "of validation, recall@20 / MRR@20; the gain is in recall@20 + 2 MRR@20, with its 95% interval by resampling sessions.",
     ]
     if given.done:
-        lines.append("Made with `--done`: a model with fewer trials has not had them all yet, and what has no figure on test was not scored.")
+        lines.append("Made with `--done`: a model with fewer trials has not had them all, and what has no figure on test was not scored.")
     for name in given.only:
         tuning = Tuning(name, given.folder.resolve(), given.threads, given.done)
         lines += ["", f"## {name}", "", *table(tuning, given.families)]
