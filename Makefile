@@ -9,6 +9,8 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 TORCH_BACKEND ?=
 FUZZ_SECONDS ?= 10
 CASES ?= 2000
+LONG ?= 300
+MINUTES ?= 5
 VENV := .venv
 BIN := $(VENV)/bin
 GROUPS := workflow download events figures train combine tune export serve build test lint
@@ -24,8 +26,8 @@ export UV_NO_PROGRESS := 1
 # Every stage starts an interpreter, twice as fast from kept bytecode, which container images often forbid to keep.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test properties sanitize fuzz lint bench bench-sessionize bench-train bench-files bench-neighbours bench-accuracy serve \
-	report clean setup check lock envs docs
+.PHONY: help run test properties sanitize fuzz soak lint bench bench-sessionize bench-train bench-files bench-neighbours bench-accuracy \
+	bench-serve serve report clean setup check lock envs docs
 
 help: ## list the goals
 	@echo "make run            the whole pipeline on the demo shop (or: make run CONFIG=my-shop.yaml), on $(CORES) cores"
@@ -63,6 +65,9 @@ test: setup ## every test: Rust, then Python, workflow and server
 	cargo test --quiet --manifest-path rust_sessionizer/Cargo.toml
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
 
+soak: setup ## break the server for MINUTES: 20,000 broken requests, mixed load, killed workers, new and broken champions
+	$(BIN)/python tools/soak.py --minutes $(MINUTES)
+
 fuzz: setup ## feed damaged files to the readers of the extension, FUZZ_SECONDS for each of them
 	$(BIN)/python tools/fuzz.py --seconds $(FUZZ_SECONDS)
 
@@ -83,7 +88,7 @@ lint: setup ## formatters, linters, types, the workflow's own lint
 	cargo fmt --check --manifest-path rust_sessionizer/Cargo.toml --all
 	cargo clippy --quiet --manifest-path rust_sessionizer/Cargo.toml --workspace --all-targets -- -D warnings
 
-bench: bench-sessionize bench-train bench-neighbours ## the benchmarks' tables: sessionizing, training and session-kNN
+bench: bench-sessionize bench-train bench-neighbours bench-serve ## the benchmarks' tables: sessionizing, training, session-kNN and serving
 
 bench-sessionize: setup ## million events a second of sessionizing and the steps after it: EVENTS="1e6 1e7" chooses sizes
 	$(BIN)/python benchmarks/sessionize.py $(EVENTS) --write
@@ -100,6 +105,9 @@ bench-neighbours: setup ## session-kNN: how fast an index is built, its size, an
 
 bench-accuracy: setup ## every model on two public logs (RECSYS_DATA_DIR): quality, training time, time a query, size
 	$(BIN)/python benchmarks/accuracy.py
+
+bench-serve: setup ## the server under load beside its peers, over HTTP; needs wrk: ROWS="ours-* long-16" chooses rows, LONG=300 seconds
+	$(BIN)/python benchmarks/serve.py $(foreach row,$(ROWS),'$(row)') --long $(LONG) --write
 
 serve: setup ## serve the registered champion until Ctrl-C
 	@$(BIN)/recsys validate $(CONFIG) $(if $(DIRECTORY),--directory $(DIRECTORY))

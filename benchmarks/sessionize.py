@@ -1,23 +1,28 @@
 """Sessions from event logs: this project's extension against polars, pandas and DuckDB, in one run on the same logs.
 
-    python benchmarks/sessionize.py [EVENTS ...] [--repeats N] [--threads N ...] [--ids KIND ...] [--write]
+    python benchmarks/sessionize.py [EVENTS ...] [--repeats N] [--threads N ...] [--ids KIND ...] [--keep FILE] [--write]
 
 The log is made like RetailRocket's: half as many visitors as events, 1.6 clicks a session. Every form of every program runs in
 a process of its own, `--repeats` times, and the median counts. Answers are compared by the number of sessions and a checksum
 over every session's start and length. `--write` saves the table beside this file and draws the figure of the extension's README.
+With `--keep` a run may be cut into several by `--seconds`: what was measured stays in that file, and the logs in `--folder`.
 
 Two jobs: `numbers`, a session number for every event, and `lists`, a row a session with its items and times, ordered by start. What
 the peers' numbers are ordered by and count from is left to them. pandas has no lists worth measuring: a Python list a session.
 """
 
 import argparse
+import io
+import itertools
 import json
+import math
 import os
 import platform
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -57,13 +62,15 @@ def make_log(events: int, seed: int) -> pl.DataFrame:
 
 
 def write_log(folder: Path, events: int, ordered: bool, ids: str) -> Path:
-    """The log as an Arrow file and as a Parquet file; the path without the suffix."""
+    """The log as an Arrow file and as a Parquet file, if they are not there; the path without the suffix."""
+    path = folder / f"{events}-{ordered}-{ids}"
+    if path.with_suffix(".parquet").exists():
+        return path
     log = make_log(events, seed=1)
     if ids == "strings":
         log = log.with_columns("v-" + pl.col("visitor_id").cast(pl.String).str.zfill(12))
     if not ordered:
         log = log.sample(fraction=1.0, shuffle=True, seed=2)
-    path = folder / f"{events}-{ordered}-{ids}"
     log.write_ipc(path.with_suffix(".arrow"), compression="uncompressed")
     log.write_parquet(path.with_suffix(".parquet"), compression="zstd", compression_level=1)
     return path
@@ -115,6 +122,11 @@ DUCKDB_JOBS = {
 }
 
 
+def in_memory(path: Path) -> pl.DataFrame:
+    """The table of an Arrow file, each column in one piece, and no page of it left to be read from the file."""
+    return pl.read_ipc(io.BytesIO(path.read_bytes())).rechunk()
+
+
 def work_of(request: dict) -> Callable[[], object]:
     """The work of a child: its log lies in memory already, unless it comes from a file."""
     tool, job, ordered, threads = request["tool"], request["job"], request["ordered"], request["threads"]
@@ -125,7 +137,7 @@ def work_of(request: dict) -> Callable[[], object]:
         connection = duckdb.connect(config={"threads": threads})
         name = f"'{source}'"
         if not request["file"]:
-            connection.register("log", pl.read_ipc(source, memory_map=False).to_arrow())
+            connection.register("log", in_memory(source).to_arrow())
             name = "log"
         return lambda: connection.sql(DUCKDB.replace("LOG", name) + DUCKDB_JOBS[job]).to_arrow_table()
     if tool == "pandas":
@@ -133,24 +145,24 @@ def work_of(request: dict) -> Callable[[], object]:
 
         if request["file"]:
             return lambda: _pandas(pd.read_parquet(source))
-        log = pl.read_ipc(source, memory_map=False).to_pandas()
+        log = in_memory(source).to_pandas()
         return lambda: _pandas(log)
     if tool.startswith("polars"):
         engine = "streaming" if tool == "polars streaming" else "in-memory"
         if request["file"]:
             return lambda: _polars(pl.scan_parquet(source), ordered, job, engine)
-        log = pl.read_ipc(source, memory_map=False)
+        log = in_memory(source)
         return lambda: _polars(log.lazy(), ordered, job, engine)
     import rust_sessionizer
 
     if tool == "copy":
-        log = pl.read_ipc(source, memory_map=False)
+        log = in_memory(source)
         columns = [log[name].to_numpy() for name in ("visitor_id", "timestamp")]
         return lambda: [column.copy() for column in columns]
     cut = rust_sessionizer.number_sessions if job == "numbers" else rust_sessionizer.sessionize
     if request["file"]:
         return lambda: _kept(pl.read_parquet(source), cut, threads)
-    log = pl.read_ipc(source, memory_map=False)
+    log = in_memory(source)
     return lambda: _kept(log, cut, threads)
 
 
@@ -176,46 +188,65 @@ def answer(found: object) -> list[int] | None:
     return [len(starts), int(mixed.sum())]
 
 
-TOOLS = {"numbers": ["rust_sessionizer", "polars", "polars streaming", "pandas", "duckdb"]}
+OWN = "rust_sessionizer"
+TOOLS = {"numbers": [OWN, "polars", "polars streaming", "pandas", "duckdb"]}
 TOOLS["lists"] = [tool for tool in TOOLS["numbers"] if tool != "pandas"]
 
 
-def measure_log(log: Path, events: int, ordered: bool, ids: str, threads: int, files: bool, repeats: int) -> list[dict]:
-    """A row a form.
+def forms_of(events: int, threads: list[int], files: bool, repeats: int) -> Iterator[dict]:
+    """What is to be measured on a log of so many events."""
+    for number in threads:
+        for file in (False, True) if files and number == max(threads) else (False,):
+            if not file:
+                yield {"threads": number, "file": file, "job": "copy", "tool": "copy", "repeats": repeats}
+            for job, tools in TOOLS.items():
+                for tool in tools:
+                    own = tool == OWN
+                    if own or job == "numbers" or events <= MOST_FOR_PEERS_LISTS:
+                        few = repeats if own or events <= MOST_FOR_PEERS_LISTS else 1
+                        yield {"threads": number, "file": file, "job": job, "tool": tool, "repeats": few}
+
+
+KEYS = ("events", "ordered", "ids", "threads", "file", "job", "tool")
+
+
+def measure_form(path: Path, form: dict) -> dict:
+    """The form with its rate (events a second), processor seconds, extra bytes and answer; the rate is None for want of memory."""
+    found = in_child("sessionize.py", {**form, "log": str(path)}, form["threads"])
+    row = {key: form[key] for key in (*KEYS, "repeats")}
+    if found is None:
+        return {**row, "rate": None}
+    rate = form["events"] / statistics.median(found["seconds"])
+    return {**row, "rate": rate, "busy": found["busy"], "extra": found["extra"], "answer": found["answer"]}
+
+
+def compare(rows: list[dict]) -> None:
+    """Every form of a log gives the same sessions.
 
     Raises
     ------
     SystemExit
         If two forms disagree.
     """
-    shared = {"log": str(log), "ordered": ordered, "threads": threads, "repeats": repeats, "job": "", "file": False}
-    copied = in_child("sessionize.py", {**shared, "tool": "copy"}, threads)
-    copy = events / statistics.median(copied["seconds"]) if ids == "integers" else None
-    rows, answers = [], {}
-    for file in (False, True) if files else (False,):
-        for job, tools in TOOLS.items():
-            for tool in tools:
-                if tool != "rust_sessionizer" and job == "lists" and events > MOST_FOR_PEERS_LISTS:
-                    continue
-                few = repeats if tool == "rust_sessionizer" or events <= 10_000_000 else 1
-                found = in_child("sessionize.py", {**shared, "tool": tool, "job": job, "file": file, "repeats": few}, threads)
-                if found is None:
-                    print(f"{tool}, {job}: ended for want of memory", flush=True)
-                    continue
-                answers[tool, job, file] = tuple(found["answer"])
-                row = {"events": events, "ordered": ordered, "ids": ids, "threads": threads, "file": file, "job": job, "tool": tool}
-                row |= {"rate": events / statistics.median(found["seconds"]), "busy": found["busy"], "extra": found["extra"], "copy": copy}
-                rows.append(row)
-                print(line(row, rows), flush=True)
-    if len(set(answers.values())) > 1:
-        raise SystemExit(f"the answers differ: {answers}")
-    return rows
+    answers: dict[tuple, dict[str, list]] = {}
+    for row in rows:
+        if row.get("answer") is not None:
+            log = (row["events"], row["ordered"], row["ids"])
+            answers.setdefault(log, {})[f"{row['tool']}, {row['job']}"] = row["answer"]
+    for log, given in answers.items():
+        if len({tuple(one) for one in given.values()}) > 1:
+            raise SystemExit(f"the answers differ on {log}: {given}")
 
 
 def line(row: dict, rows: list[dict]) -> str:
-    same = ("events", "ordered", "ids", "threads", "file", "job")
-    peers = [other["rate"] for other in rows if other["tool"] != "rust_sessionizer" and all(other[key] == row[key] for key in same)]
-    own = row["tool"] == "rust_sessionizer"
+    def like(tool: str | None = None, **others: object) -> list[float]:
+        """The rates of what is the same but for the tool (any other without it) and the named keys."""
+        wanted = {key: row[key] for key in KEYS[:-1]} | others
+        same = [other for other in rows if other["rate"] and all(other[key] == wanted[key] for key in wanted)]
+        return [other["rate"] for other in same if (other["tool"] == tool if tool else other["tool"] != OWN)]
+
+    own, peers = row["tool"] == OWN, like()
+    copy, single = like("copy", job="copy", file=False), like(OWN, threads=1)
     cells = [
         f"{row['events'] / 1e6:g} M",
         "by time" if row["ordered"] else "shuffled",
@@ -223,10 +254,11 @@ def line(row: dict, rows: list[dict]) -> str:
         "file" if row["file"] else "memory",
         str(row["threads"]),
         row["job"],
-        f"**{row['tool']}**" if own else row["tool"],
+        f"**{OWN}**" if own else row["tool"],
         f"{row['rate'] / 1e6:.1f}",
         f"{row['rate'] / max(peers):.1f}" if own and peers else "",
-        f"{row['rate'] / row['copy']:.0%}" if row["copy"] else "",
+        f"{row['rate'] / single[0] / row['threads']:.0%}" if own and row["threads"] > 1 and single else "",
+        f"{row['rate'] / copy[0]:.0%}" if copy and row["ids"] == "integers" else "",
         f"{row['events'] / row['busy'] / 1e6:.1f}",
         f"{row['extra'] / row['events']:.0f}",
     ]
@@ -235,8 +267,8 @@ def line(row: dict, rows: list[dict]) -> str:
 
 def draw(rows: list[dict]) -> str:
     """Bars of the largest log that all programs were measured on, lists and numbers, as an SVG."""
-    shown = [row for row in rows if row["ids"] == "integers" and row["ordered"] and not row["file"]]
-    size = max(row["events"] for row in shown if row["job"] == "lists" and row["tool"] != "rust_sessionizer")
+    shown = [row for row in rows if row["rate"] and row["ids"] == "integers" and row["ordered"] and not row["file"]]
+    size = max(row["events"] for row in shown if row["job"] == "lists" and row["tool"] != OWN)
     threads = max(row["threads"] for row in shown)
     shown = [row for row in shown if row["events"] == size and row["threads"] == threads]
     most = max(row["rate"] for row in shown)
@@ -246,7 +278,7 @@ def draw(rows: list[dict]) -> str:
         y += 22
         for row in (row for row in shown if row["job"] == job):
             width = max(2, 360 * row["rate"] / most)
-            colour = "#c2410c" if row["tool"] == "rust_sessionizer" else "#94a3b8"
+            colour = "#c2410c" if row["tool"] == OWN else "#94a3b8"
             parts.append(f'<text x="130" y="{y + 12}" text-anchor="end">{row["tool"]}</text>')
             parts.append(f'<rect x="138" y="{y}" width="{width:.0f}" height="15" fill="{colour}"/>')
             parts.append(f'<text x="{144 + width:.0f}" y="{y + 12}">{row["rate"] / 1e6:.1f}</text>')
@@ -260,11 +292,14 @@ def draw(rows: list[dict]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("events", nargs="*", type=lambda text: int(float(text)), default=[1_000_000, 10_000_000, 50_000_000])
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--ids", nargs="+", choices=["integers", "strings"], default=["integers", "strings"])
     parser.add_argument("--orders", nargs="+", choices=["ordered", "shuffled"], default=["ordered", "shuffled"])
     parser.add_argument("--no-files", action="store_true", help="from memory only")
+    parser.add_argument("--folder", type=Path, help="where the logs go and stay; without it, a folder that is removed")
+    parser.add_argument("--keep", type=Path, help="file that gathers what was measured; what is in it is not measured again")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin nothing more after so long; 0 makes the logs alone")
     parser.add_argument("--write", action="store_true", help="save the table beside this file, and the figure")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -272,22 +307,38 @@ def main() -> None:
         request = json.loads(options.child)
         print(json.dumps(measure(work_of(request), answer, request["repeats"])))
         return
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for events in options.events:
-            for order in options.orders:
-                for ids in options.ids:
-                    log = write_log(Path(folder), events, order == "ordered", ids)
-                    for threads in options.threads:
-                        files = not options.no_files and threads == max(options.threads)
-                        rows += measure_log(log, events, order == "ordered", ids, threads, files, options.repeats)
-                    for suffix in (".arrow", ".parquet"):
-                        log.with_suffix(suffix).unlink()
-    text = "\n".join([*heading(options.repeats), *(line(row, rows) for row in rows), ""])
-    print(text)
+    rows: list[dict] = json.loads(options.keep.read_text()) if options.keep and options.keep.exists() else []
+    ends = time.monotonic() + options.seconds
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.folder or Path(scratch)
+        for events, order, ids in itertools.product(options.events, options.orders, options.ids):
+            path = write_log(folder, events, order == "ordered", ids)
+            log = {"events": events, "ordered": order == "ordered", "ids": ids}
+            for form in forms_of(events, options.threads, not options.no_files, options.repeats):
+                form |= log
+                if time.monotonic() > ends or any(all(row[key] == form[key] for key in KEYS) for row in rows):
+                    continue
+                rows.append(measure_form(path, form))
+                print(line(rows[-1], rows) if rows[-1]["rate"] else f"{form}: ended for want of memory", flush=True)
+                if options.keep:
+                    options.keep.write_text(json.dumps(rows, indent=1) + "\n")
+            if not options.folder:
+                for suffix in (".arrow", ".parquet"):
+                    path.with_suffix(suffix).unlink()
+    compare(rows)
+    shown = [row for row in sorted(rows, key=_order) if row["rate"] and row["tool"] != "copy"]
+    text = "\n".join([*heading(options.repeats), *(line(row, rows) for row in shown), ""])
     if options.write:
+        print(text)
         Path(__file__).with_suffix(".md").write_text(text, encoding="utf-8")
-        FIGURE.write_text(draw(rows), encoding="utf-8")
+        FIGURE.write_text(draw(shown), encoding="utf-8")
+
+
+def _order(row: dict) -> tuple:
+    jobs = ["copy", *TOOLS]
+    tools = ["copy", *TOOLS["numbers"]]
+    log = (row["events"], not row["ordered"], row["ids"])
+    return (*log, row["file"], row["threads"], jobs.index(row["job"]), tools.index(row["tool"]))
 
 
 def heading(repeats: int) -> list[str]:
@@ -302,15 +353,17 @@ def heading(repeats: int) -> list[str]:
         f"Sessions end after 30 minutes. Medians of {repeats} runs, a process a form, answers compared. Beyond 10 M events the peers' are",
         "of one run, and their lists are left out: minutes, and more memory than there is.",
         "",
-        "*To peers*: times the best of the same log and job. *Of copying*: of the rate at which one thread copies the two key columns.",
-        "*A processor second*: million events by the time that all threads together were busy, which other work on the machine changes",
-        "least. *Bytes*: the peak of memory beyond the log, result included, an event; the log itself has 24 with integers. A file is",
-        "Parquet, and read within the time.",
+        "*To peers*: times the best of the same log and job. *Efficiency*: of as many times the rate of one thread as there are threads.",
+        "*Of copying*: of the rate at which one thread copies the two key columns. *A processor second*: million events by the time that",
+        "all threads together were busy, which other work on the machine changes least. *Bytes*: the peak of memory beyond the log, result",
+        "included, an event; the log's columns have 24 with integers, 16 of which `numbers` takes. A file is Parquet, and read within the",
+        "time.",
         "",
         f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, {versions}.",
         "",
-        "| events | ordered | visitors | from | threads | job | program | M/s | to peers | of copying | M a processor second | bytes |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| events | ordered | visitors | from | threads | job | program | M/s | to peers | efficiency | of copying "
+        "| M a processor second | bytes |",
+        f"{'|---' * 13}|",
     ]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from children import in_child, measure
-from sessionize import GAP, make_log
+from sessionize import GAP, in_memory, make_log
 
 LANES = 80
 SUPPORT, LENGTH = 5, 2
@@ -206,7 +206,7 @@ def checksum(found: object) -> list[int]:
 
 
 def child(request: dict) -> dict:
-    table = pl.read_ipc(request["sessions"], memory_map=False)
+    table = in_memory(Path(request["sessions"]))
     step = request["step"]
     source = ids(table, strings=step == "encode strings") if step.startswith("encode") else table
     form = forms()[step][request["tool"]]

@@ -151,8 +151,8 @@ def _version_by_alias(client: "MlflowClient", name: str) -> "ModelVersion | None
         raise
 
 
-def resolve_champion(tracking_uri: str | None, shop: str) -> str | None:
-    """The model URI of a shop's champion; None where there is none. Never makes a store.
+def champion_version(tracking_uri: str | None, shop: str) -> str | None:
+    """The version that is a shop's champion; None where there is none. Never makes a store.
 
     Raises
     ------
@@ -163,10 +163,21 @@ def resolve_champion(tracking_uri: str | None, shop: str) -> str | None:
     database = _database(uri)
     if database is not None:
         found = _champion_in_database(database, name)
-    else:
-        with _understood(uri):
-            found = _version_by_alias(_client(uri), name)
-    return f"models:/{name}@{CHAMPION}" if found is not None else None
+        return None if found is None else str(found)
+    with _understood(uri):
+        described = _version_by_alias(_client(uri), name)
+    return None if described is None else str(described.version)
+
+
+def resolve_champion(tracking_uri: str | None, shop: str) -> str | None:
+    """The model URI of a shop's champion; None where there is none. Never makes a store.
+
+    Raises
+    ------
+    RegistryError
+        As `champion_version`.
+    """
+    return None if champion_version(tracking_uri, shop) is None else f"models:/{registered_name(shop)}@{CHAMPION}"
 
 
 def champion_uri(tracking_uri: str | None, shop: str) -> str:
@@ -214,6 +225,17 @@ def fetch_model(model_uri: str, tracking_uri: str | None) -> Path:
             raise RegistryError(
                 f"there is no model {model_uri} in {_shown(uri)}; name a version that is there, or a package folder"
             ) from error
+
+
+def fetch_version(tracking_uri: str | None, shop: str, version: str) -> Path:
+    """The local folder of a version of a shop's model.
+
+    Raises
+    ------
+    RegistryError
+        As `fetch_model`.
+    """
+    return fetch_model(f"models:/{registered_name(shop)}/{version}", tracking_uri)
 
 
 def code_version() -> dict[str, str]:

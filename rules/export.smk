@@ -1,6 +1,6 @@
 """The form the champion is served from.
 
-Needs the refitted champion; gives `session.onnx` for neural families, the model's own files for the others.
+Needs the refitted champion; gives arrays and graphs (`session.onnx`, `step.onnx`) for neural families, the model's own files for the others.
 """
 
 

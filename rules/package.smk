@@ -1,6 +1,6 @@
 """The package, and the proof that it works.
 
-Needs the export, the vocabulary and the test metrics; gives the MLflow model folder, its parity with the fitted model, and the
+Needs the export, the vocabulary, the test metrics and what the shop knows of its items; gives the MLflow model folder, its parity with the fitted model, and the
 result of real requests to a real server.
 """
 
@@ -12,6 +12,7 @@ rule package_champion:
         vocabulary="results/fit/final/items.parquet",
         test="results/fit/final/test.parquet",
         metrics="results/champion/metrics.json",
+        properties=item_data("properties"),
     output:
         package=directory("results/champion/package"),
         parity="results/champion/parity.json",
@@ -29,10 +30,11 @@ rule package_champion:
             serve=package_serve_settings(),
             split_settings_hash=split_settings_hash(),
         ),
+        properties=options("--properties", "properties"),
         code=code_digest("package", FAMILIES),
     shell:
         "recsys package --model {input.model:q} --export {input.export:q} --items {input.vocabulary:q} --test {input.test:q}"
-        " --metrics {input.metrics:q} --package {output.package:q} --parity {output.parity:q}"
+        " --metrics {input.metrics:q} --package {output.package:q} --parity {output.parity:q} {params.properties}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
 

@@ -52,6 +52,7 @@ class Page:
         self._answers: dict[int, dict[str, Any]] = {}
         self._loaded = False
         self._allowed = ""
+        self._server: tuple[str, ...] = ()
         self._contexts: dict[str, tuple[str, int]] = {}
         self.complaints: list[str] = []
         target = self._call("Target.createTarget", {"url": "about:blank"})["targetId"]
@@ -121,16 +122,32 @@ class Page:
                 self.complaints.append(f"log: {told['entry']['text']}")
             case "Network.requestWillBeSent":
                 address = told["request"]["url"]
-                if not address.startswith(INSIDE) and address != self._allowed:
+                if not address.startswith(INSIDE) and address != self._allowed and not address.startswith(self._server):
                     self.complaints.append(f"request: {address[:200]}")
             case "Network.loadingFailed" if not told.get("canceled"):
                 self.complaints.append(f"failed: {told['errorText']}")
 
     def open(self, path: Path) -> None:
-        """Open a file and wait until it has loaded."""
-        self._allowed, self._loaded = path.resolve().as_uri(), False
-        self._call("Page.navigate", {"url": self._allowed}, self._session)
+        """Open a file, which may ask for no other, and wait until it has loaded."""
+        self._server = ()
+        self._go(path.resolve().as_uri())
+
+    def visit(self, server: str) -> None:
+        """Open the first page of a server by its host and port; it may ask for this server's others."""
+        self._server = (f"http://{server}/",)
+        self._go(f"http://{server}/")
+
+    def _go(self, address: str) -> None:
+        self._allowed, self._loaded = address, False
+        self._call("Page.navigate", {"url": address}, self._session)
         self._until(lambda: self._loaded, "a loaded page")
+
+    def look(self, dark: bool = False, width: int = 1500, height: int = 1000) -> None:
+        """Show pages as on a screen of this size, in CSS pixels, to someone who likes them light or dark."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._call("Emulation.setEmulatedMedia", {"features": [scheme]}, self._session)
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self._call("Emulation.setDeviceMetricsOverride", size, self._session)
 
     def evaluate(self, expression: str, frame: str | None = None) -> Any:
         """The value of a JavaScript expression, a promise's once it is kept, in the page or one of its frames."""

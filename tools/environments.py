@@ -21,8 +21,13 @@ from recsys.provenance import EXTENSION, closure, extension_digest, stage_module
 
 PYTHON = re.search(r"3\.\d+", tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"])[0]
 """The Python of the lock and of every environment: the oldest that the project supports."""
-CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
-"""Distributions that conda-forge has under another name; its `matplotlib` would bring a whole graphical toolkit."""
+CONDA_NAMES = {
+    "torch": "pytorch",
+    "matplotlib": "matplotlib-base",
+    "prometheus-client": "prometheus_client",
+    "redis": "redis-py",
+}
+"""Distributions that conda-forge has under another name; its `matplotlib` would bring a whole graphical toolkit, its `redis` the server."""
 SAME_NAME = frozenset(
     (
         "alembic",

@@ -14,6 +14,9 @@ def package(
     metrics: Annotated[Path, typer.Option(help="The champion's test metrics (metrics.json).")],
     package: Annotated[Path, typer.Option(help="The package folder to write.")],
     parity: Annotated[Path, typer.Option(help="Where to write what was compared (parity.json).")],
+    properties: Annotated[
+        Path | None, typer.Option(help="The catalogue's properties, where the shop has them: names and categories for the server.")
+    ] = None,
     settings: Annotated[
         str, typer.Option(help="JSON with shop, evaluation, serve and the hashes of split, data and configuration.")
     ] = "{}",
@@ -26,7 +29,7 @@ def package(
 
     quiet_mlflow()
     chosen = read_settings(settings)
-    build_package(export, items, package, chosen)
+    build_package(export, items, package, chosen, properties)
     found = check_parity(model, package, items, test, metrics, chosen)
     write_parity(found, parity)
     recall = found["test"]["recall@20 through the package"]

@@ -22,6 +22,6 @@ def serve(
 
     quiet_mlflow()
     chosen = read_settings(settings)
-    package = resolve_package(model or chosen.serve.model, tracking_uri or chosen.tracking.uri, shop or chosen.shop)
+    found = resolve_package(model or chosen.serve.model, tracking_uri or chosen.tracking.uri, shop or chosen.shop)
     with suppress(KeyboardInterrupt):  # the way a server is meant to be stopped
-        serve_package(package, chosen.serve, port)
+        serve_package(found.model_copy(update={"settings": chosen.serve}), port)

@@ -105,12 +105,19 @@ class Candidates:
 
     def best(self, scores: np.ndarray, k: int) -> Lists:
         """The k best candidates of each query by `scores` [U], best first, ties to the smaller index; -inf is not listed."""
-        query = self.queries
-        order = np.lexsort((self.items, -scores, query))
-        place = np.arange(len(order)) - self.offsets[query[order]]
-        order, place = order[place < k], place[place < k]
+        counts = np.diff(self.offsets)
+        query, place = self.queries, np.arange(len(self.items))
+        place -= np.repeat(self.offsets[:-1], counts)
+        below = np.full((len(self), int(counts.max(initial=0))), np.inf, np.float32)
+        below[query, place] = -scores
+        # A query's candidates stand by ascending item, and so do those that score alike.
+        order = np.argsort(below, axis=1, kind="stable")[:, :k]
         items = np.full((len(self), k), -1, np.int32)
         found = np.full((len(self), k), -np.inf, np.float32)
-        items[query[order], place], found[query[order], place] = self.items[order], scores[order]
-        items[np.isneginf(found)] = -1
+        own = -np.take_along_axis(below, order, axis=1)
+        listed = ~np.isneginf(own)
+        every = np.zeros(below.shape, np.int32)
+        every[query, place] = self.items
+        items[:, : own.shape[1]] = np.where(listed, np.take_along_axis(every, order, axis=1), -1)
+        found[:, : own.shape[1]] = own
         return items, found

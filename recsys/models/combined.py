@@ -156,10 +156,14 @@ class Combined(Model):
         """float32 [U], each query's by the stage that its start falls into."""
         last = len(self.since_) - 1
         stages = np.full(len(queries), last) if queries.starts is None else np.searchsorted(self.since_, queries.starts, side="right") - 1
-        scores = np.empty(len(candidates.items), np.float32)
-        for stage in np.unique(stages):
-            own = stages == stage
-            scores[np.repeat(own, np.diff(candidates.offsets))] = self.combine(int(stage), queries.of(own), candidates.of(own))
+        present = np.unique(stages)
+        if len(present) == 1:
+            scores = self.combine(int(present[0]), queries, candidates)
+        else:
+            scores = np.empty(len(candidates.items), np.float32)
+            for stage in present:
+                own = stages == stage
+                scores[np.repeat(own, np.diff(candidates.offsets))] = self.combine(int(stage), queries.of(own), candidates.of(own))
         if np.isnan(scores).any():
             raise not_a_number()
         return scores

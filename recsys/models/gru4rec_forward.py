@@ -14,6 +14,9 @@ from recsys.settings.gru4rec import GRU4RecParameters
 Arrays = dict[str, np.ndarray]
 """Learned arrays by name, float32: see `initial_arrays`."""
 
+GATES = 3
+"""Of a cell: reset, update, new."""
+
 _TOGETHER = 8_192
 """Sessions followed side by side."""
 

@@ -4,14 +4,18 @@ Source: the sequential rules of Ludewig & Jannach, "Evaluation of session-based 
 section 3.1.3 (a pair at distance d in a session counts 1/d).
 """
 
+from functools import cached_property
 from typing import ClassVar, Self
 
 import numpy as np
 import polars as pl
 
 from recsys.models.interface import Capabilities, FitContext, FitData, Model, Queries
+from recsys.models.scores import refuse_length
+from recsys.sessions.table import Sessions
 from recsys.settings.baselines import ItemToItemParameters
 
+_NONE = np.empty(0, np.int32)
 _MOST_FOR_POPULARITY = 1e-4
 """Most that popularity adds to a score: it decides among equal counts, and fills the list behind them."""
 
@@ -73,13 +77,59 @@ class ItemToItem(Model):
         """Scores of every item for every query: float32 [Q, items]."""
         scores = np.tile(self.fill_, (len(queries), 1))
         for query in range(len(queries)):
-            last = queries[query][-self.parameters.last_items :][::-1]
-            pairs = [slice(self.offsets_[item], self.offsets_[item + 1]) for item in last]
+            pairs = self._pairs(queries[query])
             for own in pairs:
                 scores[query, self.followers_[own]] = 0
             for rank, own in enumerate(pairs, start=1):
                 scores[query, self.followers_[own]] += self.weights_[own] / np.float32(rank)
         return scores
+
+    def recommend(
+        self, queries: Queries, k: int, candidates: np.ndarray | None = None, exclude: Sessions | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `Model.recommend`, from the pairs of each query's last items and the items clicked most, the same to the last bit."""
+        if candidates is not None:
+            return super().recommend(queries, k, candidates, exclude)
+        refuse_length(k, self.n_items_)
+        items = np.full((len(queries), k), -1, np.int32)
+        found = np.full((len(queries), k), -np.inf, np.float32)
+        # Of every item, a query's score and where the item stands among those the query concerns; what is not concerned is never read.
+        scores, places = np.empty(self.n_items_, np.float32), np.empty(self.n_items_, np.int32)
+        for query in range(len(queries)):
+            left_out = exclude[query] if exclude is not None else _NONE
+            popular = self._by_fill[: k + len(left_out)]
+            pairs = self._pairs(queries[query])
+            followers = [self.followers_[own] for own in pairs]
+            scores[popular] = self.fill_[popular]
+            for own in followers:
+                scores[own] = 0
+            for rank, own in enumerate(pairs, start=1):
+                scores[followers[rank - 1]] += self.weights_[own] / np.float32(rank)
+            # Whoever has a pair scores above all that have none, so that of these as many are enough as may be listed or left out.
+            concerned = np.concatenate([*followers, popular])
+            scores[left_out] = -np.inf
+            order = np.arange(len(concerned), dtype=np.int32)
+            places[concerned] = order
+            concerned = concerned[places[concerned] == order]  # each once
+            own = scores[concerned]
+            if len(own) > k:
+                good = own >= np.partition(own, len(own) - k)[len(own) - k]
+                concerned, own = concerned[good], own[good]
+            order = np.lexsort((concerned, -own))[:k]
+            order = order[np.isfinite(own[order])]
+            items[query, : len(order)] = concerned[order]
+            found[query, : len(order)] = own[order]
+        return items, found
+
+    def _pairs(self, session: np.ndarray) -> list[slice]:
+        """Where the pairs of a session's last items stand, the last item's first."""
+        last = session[-self.parameters.last_items :][::-1]
+        return [slice(self.offsets_[item], self.offsets_[item + 1]) for item in last]
+
+    @cached_property
+    def _by_fill(self) -> np.ndarray:
+        """int64 [items]: all items by their fill, the smaller index first among equals."""
+        return np.argsort(-self.fill_, kind="stable")
 
     def arrays(self) -> dict[str, np.ndarray]:
         """`offsets`, `followers`, `weights`, `fill`."""

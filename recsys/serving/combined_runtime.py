@@ -42,6 +42,9 @@ class CombinedScorer:
     def __init__(self, model: Combined, scorers: dict[str, Scorer]) -> None:
         self._model = model
         model.members_ = {name: _Member(scorer) for name, scorer in scorers.items()}
+        vectors = [scorer.vectors for scorer in scorers.values() if hasattr(scorer, "vectors")]
+        if vectors:
+            self.vectors = vectors[0]
 
     def top(self, sessions: list[list[int]], k: int) -> tuple[np.ndarray, np.ndarray]:
         """Indices and scores, [B, k], of sessions of item indices."""

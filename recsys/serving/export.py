@@ -12,7 +12,7 @@ from recsys.errors import PackageError
 from recsys.files import folder_digests, read_json, whole_folder, write_json
 from recsys.models.interface import Model, read_manifest
 from recsys.models.registry import load_model
-from recsys.serving.recommender import LARGEST_K, Scorer
+from recsys.serving.recommender import LARGEST_K, Scorer, StepwiseScorer
 from recsys.serving.settings import StageSettings
 from recsys.sessions.table import Sessions
 
@@ -69,6 +69,28 @@ def check_scorer(scorer: Scorer, model: Model, exclude_session_items: bool, long
         )
 
 
+def check_steps(scorer: StepwiseScorer, n_items: int, longest: int, seed: int = 0) -> None:
+    """Compare sessions followed click by click with the same ones followed at once: their states, and what is best after them.
+
+    Raises
+    ------
+    PackageError
+        If a number differs by more than a relative 1e-4.
+    """
+    random = np.random.default_rng(seed)
+    k = min(LARGEST_K, n_items)
+    for batch in _BATCHES:
+        sessions = [random.integers(0, n_items, int(length)).tolist() for length in np.linspace(1, longest, batch)]
+        states = np.zeros((batch, scorer.state_width), np.float32)
+        for place in range(longest):
+            rows = [row for row, session in enumerate(sessions) if len(session) > place]
+            if rows:
+                states[rows] = scorer.step(states[rows], [sessions[row][place] for row in rows])
+        pairs = [(states, scorer.follow(sessions)), (scorer.best(states, sessions, k)[1], scorer.top(sessions, k)[1])]
+        if not all(np.allclose(found, expected, rtol=RTOL, atol=ATOL) for found, expected in pairs):
+            raise PackageError(f"a batch of {batch} sessions followed click by click differs from whole sessions; the export is faulty")
+
+
 def export_model(model_folder: Path, output: Path, settings: StageSettings) -> dict[str, Any]:
     """Write the export folder of a fitted model, and `runtime.json`: arrays and a checked ONNX graph, a counting model's own files, or,
     of a model over models, these of its members beside what combines them.
@@ -116,17 +138,19 @@ def _served_by(model: Model) -> dict[str, Any]:
 
 
 def _write_graph(model: Model, folder: Path, settings: StageSettings) -> None:
-    """The arrays, and the graph that refers to them; both answer as the model does."""
-    from recsys.serving.network_scorer import NETWORK, NetworkScorer, write_network
-    from recsys.serving.onnx_graph import build_graph, write_graph
-    from recsys.serving.onnx_runtime import OnnxScorer
+    """The arrays, and the graphs that refer to them; both answer as the model does, whole sessions and click by click."""
+    from recsys.serving.network_scorer import NetworkScorer, write_network
+    from recsys.serving.onnx_graph import build_graph, build_step_graph, write_graph
+    from recsys.serving.onnx_runtime import NETWORK, SESSION, STEP, StepwiseOnnxScorer
 
     exclude, longest = settings.evaluation.exclude_session_items, settings.serve.max_session_length
-    graph = build_graph(model.arrays(), exclude)  # finds out whether every array is there
+    graph, step = build_graph(model.arrays(), exclude), build_step_graph(model.arrays(), exclude)  # finds out whether every array is there
     write_network(model.arrays(), folder / NETWORK)
-    write_graph(graph, folder / "session.onnx", folder / NETWORK)
-    check_scorer(OnnxScorer(folder / "session.onnx"), model, exclude, longest)
-    check_scorer(NetworkScorer(folder / NETWORK, exclude), model, exclude, longest)
+    write_graph(graph, folder / SESSION, folder / NETWORK)
+    write_graph(step, folder / STEP, folder / NETWORK)
+    for scorer in (StepwiseOnnxScorer(folder), NetworkScorer(folder / NETWORK, exclude)):
+        check_scorer(scorer, model, exclude, longest)
+        check_steps(scorer, model.n_items_, longest)
 
 
 def _copy_model(model_folder: Path, folder: Path) -> None:

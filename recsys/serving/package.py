@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from recsys.catalogue.lookup import values as latest_values
 from recsys.errors import PackageError
 from recsys.files import folder_digests, whole_folder, write_json, write_parquet
 from recsys.provenance import EXTENSION, ROOT, closure, third_party
@@ -78,10 +79,28 @@ def _signature(id_type: str) -> Any:
     item = DataType.long if id_type == "integer" else DataType.string
     columns = [ColSpec(Array(item), "session")]
     columns += [ColSpec(AnyType(), name, required=False) for name in ("visitor", "events", "times")]
-    return ModelSignature(inputs=Schema(columns), params=ParamSchema([ParamSpec("k", DataType.long, DEFAULT_K)]))
+    params = [
+        ParamSpec("k", DataType.long, DEFAULT_K),
+        ParamSpec("exclude", item, [], shape=(-1,)),
+        ParamSpec("categories", DataType.string, [], shape=(-1,)),
+        ParamSpec("diversity", DataType.double, 0.0),
+    ]
+    return ModelSignature(inputs=Schema(columns), params=ParamSchema(params))
 
 
-def build_package(export: Path, items: Path, package: Path, settings: StageSettings) -> dict[str, Any]:
+def _described(vocabulary: pl.DataFrame, properties: Path | None) -> pl.DataFrame:
+    """The vocabulary with what the shop says of its items last: `name` and `category`, where it has them."""
+    if properties is None:
+        return vocabulary
+    told = pl.read_parquet(properties)
+    for name in ("name", "category"):
+        values = latest_values(told, name).rename({"value": name}).with_columns(pl.col(name).cast(pl.String))
+        if values.height:
+            vocabulary = vocabulary.join(values, on="item_id", how="left", maintain_order="left")
+    return vocabulary
+
+
+def build_package(export: Path, items: Path, package: Path, settings: StageSettings, properties: Path | None = None) -> dict[str, Any]:
     """Write the package of an export.
 
     Parameters
@@ -94,6 +113,8 @@ def build_package(export: Path, items: Path, package: Path, settings: StageSetti
         The folder to write.
     settings
         The shop, the serving settings and the hashes that go into the manifest.
+    properties
+        The catalogue's `properties.parquet`, where the shop has one: the package then knows its items' names and categories.
 
     Returns
     -------
@@ -116,7 +137,7 @@ def build_package(export: Path, items: Path, package: Path, settings: StageSetti
 
     with whole_folder(package) as folder, TemporaryDirectory(dir=folder.parent) as scratch:
         work = Path(scratch)
-        write_parquet(vocabulary, work / "items.parquet")
+        write_parquet(_described(vocabulary, properties), work / "items.parquet")
         artifacts = {"items": str(work / "items.parquet")}
         match description["runtime"]:
             case "onnx":

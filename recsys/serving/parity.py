@@ -11,9 +11,11 @@ import polars as pl
 
 from recsys.errors import PackageError
 from recsys.files import read_json, write_json
+from recsys.models.combined import MEMBERS
 from recsys.models.interface import Model
 from recsys.models.registry import load_model
-from recsys.serving.export import ATOL, LARGEST_SHARE_APART, RTOL, scores_of
+from recsys.serving.export import ATOL, LARGEST_SHARE_APART, RTOL, check_steps, scores_of
+from recsys.serving.manifest import MANIFEST
 from recsys.serving.recommender import LARGEST_K
 from recsys.serving.settings import StageSettings
 from recsys.sessions.table import Positions, Sessions
@@ -146,6 +148,20 @@ def _truncation_effect(model: Model, sessions: Sessions, positions: Positions, l
     return seen, gained
 
 
+def _check_clicks(package: Path, longest: int) -> None:
+    """Make sure that each network of a package answers click by click as it does whole sessions, from its arrays and from its graphs."""
+    from recsys.serving.onnx_runtime import STEP, StepwiseOnnxScorer, load_scorer
+
+    manifest = read_json(package / MANIFEST)
+    parts = {package / "artifacts": manifest}
+    parts |= {package / "artifacts" / "model" / MEMBERS / name: part for name, part in manifest["members"].items()}
+    for folder, part in parts.items():
+        if part["runtime"] == "onnx" and (folder / STEP).is_file():
+            served = load_scorer(folder, {"exclude_session_items": manifest["exclude_session_items"]})
+            for scorer in (served, StepwiseOnnxScorer(folder)):
+                check_steps(scorer, manifest["items"], longest)
+
+
 def check_parity(model_folder: Path, package: Path, items: Path, test: Path, metrics: Path, settings: StageSettings) -> dict[str, Any]:
     """Compare a package, opened through MLflow, with the fitted model and its test metrics.
 
@@ -158,9 +174,10 @@ def check_parity(model_folder: Path, package: Path, items: Path, test: Path, met
     Raises
     ------
     PackageError
-        If a score or the recall differs by more than rounding can.
+        If a score or the recall differs by more than rounding can, also click by click.
     """
     model = load_model(model_folder)
+    _check_clicks(package, settings.serve.max_session_length)
     longest, exclude = settings.serve.max_session_length, settings.evaluation.exclude_session_items
     sessions = Sessions.from_parquet(test)
     positions = sessions.targets()

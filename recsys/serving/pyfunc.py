@@ -10,6 +10,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel
 
 from recsys.serving.recommender import DEFAULT_K, LARGEST_K, Recommender
+from recsys.serving.rules import PLAIN, Rules
 
 
 def _refuse(sentence: str) -> MlflowException:
@@ -35,9 +36,10 @@ class SessionRecommender(PythonModel):
         model_input
             `session`, lists of item ids; the optional columns `visitor`, `events` and `times` do not change the answer of this family.
         params
-            `k`, items an answer.
+            `k`, items an answer; `exclude`, items left out; `categories`, the only ones if there are any; `diversity`, from 0 to 1.
         """
-        k = (params or {}).get("k", DEFAULT_K)
+        params = params or {}
+        k = params.get("k", DEFAULT_K)
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= LARGEST_K:
             raise _refuse(f"k must be a whole number from 1 to {LARGEST_K}.")
         sessions = []
@@ -47,4 +49,17 @@ class SessionRecommender(PythonModel):
             if not isinstance(session, list) or any(item is None or isinstance(item, list | dict | bool) for item in session):
                 raise _refuse("A session must be a list of item ids.")
             sessions.append(session)
-        return self.recommender.recommend(sessions, int(k))
+        return self.recommender.recommend(sessions, int(k), rules=self._rules(params))
+
+    def _rules(self, params: dict[str, Any]) -> Rules:
+        exclude, categories = (np.asarray(params.get(name, [])).tolist() for name in ("exclude", "categories"))
+        diversity = float(params.get("diversity", 0.0))
+        if not exclude and not categories and not diversity:
+            return PLAIN
+        if not 0 <= diversity <= 1:
+            raise _refuse("diversity must be a number from 0 to 1.")
+        if diversity and not self.recommender.can_diversify:
+            raise _refuse("diversity cannot be used: the model has no item vectors and its package no categories.")
+        if categories and not self.recommender.has_categories:
+            raise _refuse("categories cannot be used: the package knows no categories.")
+        return Rules(tuple(exclude), tuple(map(str, categories)) if categories else None, True, diversity)

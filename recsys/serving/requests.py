@@ -1,4 +1,4 @@
-"""What a request to `/invocations` may hold, and one sentence for everything it may not; no sentence repeats what was sent."""
+"""What a request may hold, and one sentence for everything it may not; no sentence repeats what was sent."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,12 +6,29 @@ from typing import Any
 import orjson
 
 from recsys.serving.recommender import DEFAULT_K, LARGEST_EXACT, LARGEST_K
+from recsys.serving.rules import PLAIN, Rules
 
 FORMS = ("dataframe_records", "dataframe_split", "inputs")
 COLUMNS = ("session", "visitor", "events", "times")
+PARAMETERS = ("k", "exclude", "categories", "available", "diversity")
+MOST_EXCLUDED = 10_000
+"""Most items that a request may leave out."""
+MOST_CATEGORIES = 1_000
+MOST_DESCRIBED = 4 * LARGEST_K
+"""Most items whose names can be asked for at once."""
+LONGEST_KEY = 200
+"""Characters of a kept session's id."""
+
+_OTHER_FORMS = ("instances",)
+"""MLflow's, which its own parser reads."""
 
 _ID_NAMES = {"integer": "whole numbers", "string": "strings", "hash": "strings or whole numbers"}
 _SCALARS = {int, str}
+_NONE: dict[str, Any] = {}
+
+
+class OtherForm(Exception):
+    """A request in a form that MLflow's own parser reads."""
 
 
 class BadRequest(Exception):
@@ -25,19 +42,48 @@ class BadRequest(Exception):
         MLflow's name for the kind of error.
     sentence
         What is wrong and what would be right.
+    headers
+        More headers of the answer.
     """
 
-    def __init__(self, sentence: str, status: int = 400, error_code: str = "INVALID_PARAMETER_VALUE") -> None:
+    def __init__(
+        self,
+        sentence: str,
+        status: int = 400,
+        error_code: str = "INVALID_PARAMETER_VALUE",
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
         super().__init__(sentence)
-        self.sentence, self.status, self.error_code = sentence, status, error_code
+        self.sentence, self.status, self.error_code, self.headers = sentence, status, error_code, headers
 
 
 @dataclass(frozen=True)
 class Request:
-    """Sessions of item ids, and how many items are asked for."""
+    """Sessions of item ids, how many items are asked for, and what is asked of the answers."""
 
     sessions: list[list]
     k: int
+    rules: Rules = PLAIN
+
+
+@dataclass(frozen=True)
+class Click:
+    """The next click of a session.
+
+    Attributes
+    ----------
+    item
+        The item's id.
+    session
+        The clicks before, for a server that does not know them any more; None where they were not sent.
+    k, rules
+        As of a `Request`.
+    """
+
+    item: Any
+    session: list | None
+    k: int
+    rules: Rules = PLAIN
 
 
 def check_content_type(content_type: str | None, content_encoding: str | None = None) -> None:
@@ -47,13 +93,17 @@ def check_content_type(content_type: str | None, content_encoding: str | None = 
     ------
     BadRequest
         415 otherwise.
+    OtherForm
+        If it is CSV.
     """
     media_type, _, parameters = (content_type or "").partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if media_type.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
+    if media_type.strip().lower() not in ("application/json", "text/csv") or charset not in ("", "utf-8", "utf8"):
         raise BadRequest("The content type must be application/json, in UTF-8.", 415, "UNSUPPORTED_MEDIA_TYPE")
     if content_encoding not in (None, "", "identity"):
         raise BadRequest("The body must not be compressed.", 415, "UNSUPPORTED_MEDIA_TYPE")
+    if media_type.strip().lower() == "text/csv":
+        raise OtherForm
 
 
 def read_request(body: bytes, id_type: str, max_sessions: int) -> Request:
@@ -72,19 +122,18 @@ def read_request(body: bytes, id_type: str, max_sessions: int) -> Request:
     ------
     BadRequest
         If anything in it is not as the contract has it.
+    OtherForm
+        If MLflow's own parser should read it.
     """
-    try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise BadRequest("The body must be valid JSON in UTF-8.", error_code="MALFORMED_REQUEST") from None
-    if type(content) is not dict:
-        raise BadRequest("The body must be a JSON object.")
+    content = _read_object(body)
+    if not content.keys().isdisjoint(_OTHER_FORMS):
+        raise OtherForm
     if not content.keys() <= {*FORMS, "params"}:
         raise BadRequest(f"The body has an unknown key; the keys are {', '.join(FORMS)} and params.")
     forms = [form for form in FORMS if form in content]
     if len(forms) != 1:
         raise BadRequest(f"The body must have exactly one of {', '.join(FORMS)}.")
-    k = _read_k(content.get("params", {}))
+    k, rules = _read_parameters(content.get("params", _NONE), id_type)
     columns = _READERS[forms[0]](content[forms[0]])
     sessions = columns.get("session")
     if sessions is None:
@@ -93,18 +142,75 @@ def read_request(body: bytes, id_type: str, max_sessions: int) -> Request:
         raise BadRequest(f"A request may hold at most {max_sessions} sessions.", 413, "REQUEST_TOO_LARGE")
     sessions = [_read_session(session, id_type) for session in sessions]
     _check_context(columns, sessions)
-    return Request(sessions, k)
+    return Request(sessions, k, rules)
 
 
-def _read_k(params: Any) -> int:
+def read_click(body: bytes, id_type: str) -> Click:
+    """The click of a body.
+
+    Parameters
+    ----------
+    body
+        JSON with `item`, and optionally `session`, the clicks before it, and `params`.
+    id_type
+        As in `read_request`.
+
+    Raises
+    ------
+    BadRequest
+        As in `read_request`.
+    """
+    content = _read_object(body)
+    if not content.keys() <= {"item", "session", "params"}:
+        raise BadRequest("The body has an unknown key; the keys are item, session and params.")
+    if "item" not in content:
+        raise BadRequest("The body lacks the key item, the id of the item that was clicked.")
+    k, rules = _read_parameters(content.get("params", _NONE), id_type)
+    (item,) = _read_session([content["item"]], id_type)
+    session = content.get("session")
+    return Click(item, None if session is None else _read_session(session, id_type), k, rules)
+
+
+def _read_object(body: bytes) -> dict[str, Any]:
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise BadRequest("The body must be valid JSON in UTF-8.", error_code="MALFORMED_REQUEST") from None
+    if type(content) is not dict:
+        raise BadRequest("The body must be a JSON object.")
+    return content
+
+
+def _read_parameters(params: Any, id_type: str) -> tuple[int, Rules]:
+    if params is _NONE:
+        return DEFAULT_K, PLAIN
     if type(params) is not dict:
         raise BadRequest("params must be a JSON object.")
-    if not params.keys() <= {"k"}:
-        raise BadRequest("params has an unknown key; the only one is k.")
+    if not params.keys() <= set(PARAMETERS):
+        raise BadRequest(f"params has an unknown key; the keys are {', '.join(PARAMETERS)}.")
     k = params.get("k", DEFAULT_K)
     if type(k) is not int or not 1 <= k <= LARGEST_K:
         raise BadRequest(f"params.k must be a whole number from 1 to {LARGEST_K}.")
-    return k
+    return k, PLAIN if params.keys() <= {"k"} else _read_rules(params, id_type)
+
+
+def _read_rules(params: dict[str, Any], id_type: str) -> Rules:
+    exclude, categories = params.get("exclude"), params.get("categories")
+    if exclude is None:
+        exclude = []
+    if type(exclude) is not list or len(exclude) > MOST_EXCLUDED:
+        raise BadRequest(f"params.exclude must be a list of at most {MOST_EXCLUDED} item ids.")
+    exclude = _read_session(exclude, id_type)
+    if categories is not None:
+        if type(categories) is not list or not set(map(type, categories)) <= _SCALARS or len(categories) > MOST_CATEGORIES:
+            raise BadRequest(f"params.categories must be a list of at most {MOST_CATEGORIES} strings or whole numbers.")
+        categories = tuple(map(str, categories))
+    available, diversity = params.get("available", True), params.get("diversity")
+    if type(available) is not bool:
+        raise BadRequest("params.available must be true or false.")
+    if diversity is not None and (type(diversity) not in (int, float) or not 0 <= diversity <= 1):
+        raise BadRequest("params.diversity must be a number from 0 to 1.")
+    return Rules(tuple(exclude), categories, available, diversity)
 
 
 def _from_records(records: Any) -> dict[str, list]:

@@ -47,10 +47,20 @@ class Reply:
 
 
 class Server:
-    """A running server; made by `running_server`."""
+    """A running server; made by `running_server`.
 
-    def __init__(self, host: str, port: int) -> None:
+    Attributes
+    ----------
+    address
+        Host and port.
+    process
+        Its process id, where it is known.
+    """
+
+    def __init__(self, host: str, port: int, process: int | None = None) -> None:
         self._host, self._port = host, port
+        self.address = f"{host}:{port}"
+        self.process = process
 
     def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
         """Send one request."""
@@ -68,15 +78,15 @@ class Server:
 
 
 @contextlib.contextmanager
-def running_server(package: Path, settings: ServeSettings) -> Iterator[Server]:
-    """`recsys serve` on a package and a free port, as a process that ends with the block, or with this process.
+def running_server(package: Path, settings: ServeSettings, workers: int = 1) -> Iterator[Server]:
+    """`recsys serve` on a package and a free port of the loopback, as a process that ends with the block, or with this process.
 
     Raises
     ------
     PackageError
         If it does not come up.
     """
-    alone = settings.model_copy(update={"workers": 1, "model": None, "host": "127.0.0.1"})
+    alone = settings.model_copy(update={"workers": workers, "model": None, "host": "127.0.0.1"})
     told = json.dumps({"serve": alone.model_dump(mode="json")})
     command = [sys.executable, "-m", "recsys", "serve", "--model", str(package), "--settings", told, "--port", "0"]
     with tempfile.TemporaryFile() as log:
@@ -96,7 +106,7 @@ def running_server(package: Path, settings: ServeSettings) -> Iterator[Server]:
                 log.seek(0)
                 last = (log.read().decode(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
                 raise PackageError(f"the server did not start on {package}: {last}")
-            yield Server(address[1], int(address[2]))
+            yield Server(address[1], int(address[2]), process.pid)
         finally:
             watch.cancel()
             process.terminate()
@@ -190,7 +200,11 @@ def broken_requests(session: list, settings: ServeSettings) -> dict[str, tuple[i
         "too many sessions": post(413, rows(*[[]] * (settings.max_sessions + 1))),
         "a body over the limit": post(413, b" " * (settings.max_body_bytes + 1)),
         "no content type": (415, "POST", good, {}),
-        "another content type": (415, "POST", good, {"Content-Type": "text/csv"}),
+        "another content type": (415, "POST", good, {"Content-Type": "text/plain"}),
+        "CSV, which holds no session": (400, "POST", b"session\n7\n", {"Content-Type": "text/csv"}),
+        "rows that exclude nothing": post(400, rows(session, params={"exclude": 7})),
+        "an available that is no truth value": post(400, rows(session, params={"available": "yes"})),
+        "a diversity beyond 1": post(400, rows(session, params={"diversity": 1.5})),
         "a compressed body": (415, "POST", good, {**_JSON, "Content-Encoding": "gzip"}),
         "GET": (405, "GET", None, {}),
         "PUT": (405, "PUT", good, _JSON),

@@ -14,9 +14,8 @@ from fastapi.testclient import TestClient
 from recsys.errors import BusyError, ConfigurationError, PackageError
 from recsys.provenance import closure, stage_modules
 from recsys.serving import smoke
-from recsys.serving.app import build_app
 from recsys.serving.recommender import Recommender
-from recsys.serving.server import resolve_package, take_port
+from recsys.serving.server import Start, build_app, resolve_package, take_port
 from recsys.serving.settings import StageSettings, read_settings
 from recsys.serving.smoke import Reply, Server, broken_requests, good_requests, smoke_test
 from recsys.sessions.table import Sessions
@@ -24,7 +23,12 @@ from recsys.settings.serving import ServeSettings
 from tests.serving.conftest import MAX_LENGTH, N_ITEMS, Shop, integer_ids
 
 IDS = integer_ids()
-LIMITS = ServeSettings(max_session_length=MAX_LENGTH)
+LIMITS = ServeSettings(max_session_length=MAX_LENGTH, log_sample=0)
+
+
+def ask(shop: Shop, **settings) -> TestClient:
+    limits = LIMITS.model_copy(update=settings)
+    return TestClient(build_app(Start(package=shop.package, settings=limits)), base_url="http://127.0.0.1")
 
 
 def test_the_answer_is_the_fitted_models(shop: Shop, server: Server) -> None:
@@ -95,7 +99,7 @@ def test_an_unknown_page_is_refused_alike(server: Server) -> None:
 )
 def test_ids_that_are_no_small_integers_travel_as_strings(ids: list, asked, answered: str, refused, new_shop: Callable[..., Shop]) -> None:
     shop = new_shop(ids=ids)
-    client = TestClient(build_app(shop.package, LIMITS))
+    client = ask(shop)
     reply = client.post("/invocations", json={"inputs": [{"session": [asked]}]})
     assert reply.status_code == 200
     indices, _ = shop.model.recommend(Sessions.from_lists([[4]]), 20)
@@ -106,7 +110,7 @@ def test_ids_that_are_no_small_integers_travel_as_strings(ids: list, asked, answ
 
 def test_session_items_are_left_out_where_the_package_was_made_so(new_shop: Callable[..., Shop]) -> None:
     shop = new_shop(family="item_to_item", exclude=True)
-    client = TestClient(build_app(shop.package, LIMITS))
+    client = ask(shop)
     answer = client.post("/invocations", json={"inputs": [{"session": IDS[3:6]}], "params": {"k": 100}}).json()["predictions"][0]
     assert set(answer["recommendations"]) == set(IDS) - set(IDS[3:6])
 
@@ -114,13 +118,13 @@ def test_session_items_are_left_out_where_the_package_was_made_so(new_shop: Call
 def test_a_fault_of_the_server_is_logged_and_not_told(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = TestClient(build_app(shop.package, LIMITS))
+    client = ask(shop)
 
     def fail(*arguments, **options):
         raise RuntimeError("the secret of the server")
 
     with monkeypatch.context() as broken:
-        broken.setattr(Recommender, "recommend", fail)
+        broken.setattr(Recommender, "answer", fail)
         reply = client.post("/invocations", json={"inputs": [{"session": IDS[:1]}]})
     assert reply.status_code == 500
     assert set(reply.json()) == {"error_code", "message"}
@@ -203,7 +207,7 @@ def test_a_port_in_use_and_a_foreign_host_are_told_in_a_sentence() -> None:
 
 
 def test_a_folder_that_is_no_package_is_not_served(shop: Shop, tmp_path: Path) -> None:
-    assert resolve_package(str(shop.package), None, "tiny") == shop.package
+    assert resolve_package(str(shop.package), None, "tiny").package == shop.package
     with pytest.raises(PackageError, match="no package folder"):
         resolve_package(str(tmp_path / "nothing"), None, "tiny")
     with pytest.raises(PackageError, match=r"manifest\.json"):

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from recsys.serving.export import check_scorer
-from recsys.serving.network_scorer import NETWORK, NetworkScorer, write_network
-from recsys.serving.onnx_graph import build_graph, write_graph
-from recsys.serving.onnx_runtime import OnnxScorer, load_scorer
-from tests.serving.conftest import random_gru4rec
+from recsys.serving.export import check_scorer, check_steps
+from recsys.serving.network_scorer import NetworkScorer, write_network
+from recsys.serving.onnx_graph import build_graph, build_step_graph, write_graph
+from recsys.serving.onnx_runtime import NETWORK, STEP, OnnxScorer, StepwiseOnnxScorer, load_scorer
+from recsys.serving.recommender import StepwiseScorer
+from tests.serving.conftest import N_ITEMS, random_gru4rec
 
+SESSIONS = st.lists(st.integers(0, N_ITEMS - 1), min_size=1, max_size=12)
 EMBEDDINGS = [{}, {"embedding": "separate", "embedding_width": 5}, {"embedding": "none"}]
 
 
@@ -23,6 +27,26 @@ def test_answers_are_the_models(exclude: bool, embedding: dict, members: int, tm
         model = random_gru4rec(layers, members=members, **embedding)
         write_network(model.arrays(), tmp_path / NETWORK)
         check_scorer(NetworkScorer(tmp_path / NETWORK, exclude), model, exclude, longest=30)
+
+
+@pytest.fixture(scope="module", params=[(1, [8]), (1, [6, 10]), (2, [6, 10])], ids=str)
+def scorer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NetworkScorer:
+    members, layers = request.param
+    path = tmp_path_factory.mktemp("network") / NETWORK
+    write_network(random_gru4rec(layers, members=members).arrays(), path)
+    return NetworkScorer(path, exclude_session_items=True)
+
+
+@given(sessions=st.lists(SESSIONS, min_size=1, max_size=20), k=st.integers(1, N_ITEMS))
+def test_click_by_click_is_the_whole_session(scorer: NetworkScorer, sessions: list[list[int]], k: int) -> None:
+    assert isinstance(scorer, StepwiseScorer)
+    states = np.zeros((len(sessions), scorer.state_width), np.float32)
+    for place in range(max(map(len, sessions))):
+        rows = [row for row, session in enumerate(sessions) if len(session) > place]
+        states[rows] = scorer.step(states[rows], [sessions[row][place] for row in rows])
+    np.testing.assert_array_equal(states, scorer.follow(sessions))
+    for found, expected in zip(scorer.best(states, sessions, k), scorer.top(sessions, k), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("exclude", [False, True], ids=["keep", "exclude"])
@@ -50,7 +74,12 @@ def test_without_the_extension_the_graph_answers(tmp_path: Path, monkeypatch: py
     monkeypatch.delitem(sys.modules, "recsys.serving.network_scorer")
     scorer = load_scorer(tmp_path, manifest)
     assert isinstance(scorer, OnnxScorer)
+    assert not isinstance(scorer, StepwiseScorer)
     check_scorer(scorer, model, False, longest=5)
+    write_graph(build_step_graph(model.arrays(), False), tmp_path / STEP, tmp_path / NETWORK)
+    scorer = load_scorer(tmp_path, manifest)
+    assert isinstance(scorer, StepwiseOnnxScorer)
+    check_steps(scorer, model.n_items_, longest=5)
 
 
 def test_a_package_from_before_the_arrays_is_answered_by_its_graph(tmp_path: Path) -> None:

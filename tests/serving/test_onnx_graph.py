@@ -6,10 +6,11 @@ import pytest
 
 from recsys.errors import PackageError
 from recsys.models.gru4rec import GRU4Rec
-from recsys.serving.export import check_scorer
-from recsys.serving.network_scorer import NETWORK, write_network
-from recsys.serving.onnx_graph import build_graph, reorder_gates, write_graph
-from recsys.serving.onnx_runtime import OnnxScorer
+from recsys.serving.export import check_scorer, check_steps
+from recsys.serving.network_scorer import write_network
+from recsys.serving.onnx_graph import build_graph, build_step_graph, reorder_gates, write_graph
+from recsys.serving.onnx_runtime import NETWORK, STEP, OnnxScorer, StepwiseOnnxScorer
+from recsys.serving.recommender import StepwiseScorer
 from tests.serving.conftest import random_gru4rec
 
 
@@ -114,3 +115,28 @@ def test_a_model_without_an_array_is_refused() -> None:
     del arrays["bias_hidden.0"]
     with pytest.raises(PackageError, match=r"bias_hidden\.0"):
         build_graph(arrays, False)
+
+
+@pytest.mark.parametrize("exclude", [False, True], ids=["keep", "exclude"])
+@pytest.mark.parametrize("embedding", [{}, {"embedding": "separate", "embedding_width": 5}, {"embedding": "none"}], ids=str)
+@pytest.mark.parametrize("members", [1, 2])
+def test_the_graphs_go_on_from_where_a_session_was_left(members: int, embedding: dict, exclude: bool, tmp_path: Path) -> None:
+    for layers in ([8], [6, 10]):
+        model = random_gru4rec(layers, members=members, **embedding)
+        exported(model, exclude, tmp_path)
+        write_graph(build_step_graph(model.arrays(), exclude), tmp_path / STEP, tmp_path / NETWORK)
+        scorer = StepwiseOnnxScorer(tmp_path)
+        assert isinstance(scorer, StepwiseScorer)
+        assert scorer.state_width == members * sum(layers)
+        check_scorer(scorer, model, exclude, longest=20)
+        check_steps(scorer, model.n_items_, longest=20)
+
+
+def test_a_step_that_forgets_is_found(tmp_path: Path) -> None:
+    model = random_gru4rec([8])
+    exported(model, False, tmp_path)
+    arrays = model.arrays()
+    arrays["weight_hidden.0"] = arrays["weight_hidden.0"] * 0
+    write_graph(build_step_graph(arrays, False), tmp_path / STEP, tmp_path / NETWORK)
+    with pytest.raises(PackageError, match="click by click"):
+        check_steps(StepwiseOnnxScorer(tmp_path), model.n_items_, longest=5)

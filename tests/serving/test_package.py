@@ -59,7 +59,8 @@ def fake_recommender(ids: list, id_type: str, max_session_length: int = 5) -> Re
             indices = np.array([[session[-1]] * 2 for session in sessions])
             return indices, np.array([[1.0, -np.inf]] * len(sessions), dtype=np.float32)
 
-    return Recommender(Echo(), ids, list(range(len(ids), 0, -1)), id_type, max_session_length)
+    items = pl.DataFrame({"item_id": ids, "support": range(len(ids), 0, -1)})
+    return Recommender(Echo(), items, id_type, max_session_length)
 
 
 @pytest.mark.parametrize("kind", ["shop", "native_shop", "knn_shop", "blend_shop", "reranker_shop"])
@@ -273,11 +274,11 @@ def test_hash_ids_are_found_as_strings_and_as_integers_and_answered_as_strings()
 def test_only_the_last_clicks_are_looked_at_and_unknown_items_are_skipped() -> None:
     recommender = fake_recommender(["a", "b", "c"], "string", max_session_length=2)
     recommender.recommend([["a", "b", "?", "c"]], 2)
-    assert recommender._scorer.asked == [[1, 2]]
+    assert recommender.scorer.asked == [[1, 2]]
     recommender.recommend([["a", "b", "?", "c"]], 2, max_session_length=3)
-    assert recommender._scorer.asked == [[0, 1, 2]]
+    assert recommender.scorer.asked == [[0, 1, 2]]
     (answer,) = recommender.recommend([["a", "?", "?", "?"]], 2)
-    assert recommender._scorer.asked == [[0]]
+    assert recommender.scorer.asked == [[0]]
     assert answer["fallback"] is None
 
 

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from recsys.serving.requests import BadRequest, check_content_type, read_request
+from recsys.serving.requests import BadRequest, OtherForm, check_content_type, read_click, read_request
+from recsys.serving.rules import PLAIN, Rules
 
 
 def read(content, id_type: str = "integer", max_sessions: int = 10):
@@ -100,9 +101,50 @@ def test_json_is_accepted_however_it_is_spelled(good: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "encoding"), [(None, None), ("text/csv", None), ("application/json; charset=latin-1", None), ("application/json", "gzip")]
+    ("bad", "encoding"),
+    [(None, None), ("text/plain", None), ("text/csv", "gzip"), ("application/json; charset=latin-1", None), ("application/json", "gzip")],
 )
 def test_other_content_types_are_refused(bad: str | None, encoding: str | None) -> None:
     with pytest.raises(BadRequest) as refused:
         check_content_type(bad, encoding)
     assert refused.value.status == 415
+
+
+def test_other_forms_are_left_to_mlflows_parser() -> None:
+    with pytest.raises(OtherForm):
+        check_content_type("text/csv; charset=utf-8")
+    with pytest.raises(OtherForm):
+        read_request(b'{"instances": [{"session": [1]}]}', "integer", 10)
+
+
+def test_what_is_asked_of_the_answers_is_read() -> None:
+    params = {"k": 3, "exclude": [1, 2.0], "categories": ["a", 7], "available": False, "diversity": 1}
+    request = read_request(json.dumps({"inputs": [{"session": [1]}], "params": params}).encode(), "integer", 10)
+    assert (request.k, request.rules) == (3, Rules((1, 2), ("a", "7"), False, 1))
+    plain = read_request(b'{"inputs": [{"session": [1]}], "params": {"k": 3}}', "integer", 10)
+    assert plain.rules is PLAIN
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"exclude": 7}, "params.exclude must be a list"),
+        ({"exclude": ["x"]}, "whole numbers"),
+        ({"exclude": [1] * 10_001}, "at most 10000"),
+        ({"categories": "a"}, "params.categories must be a list"),
+        ({"categories": [None]}, "params.categories must be a list"),
+        ({"available": 1}, "params.available must be true or false"),
+        ({"diversity": -0.1}, "params.diversity must be a number from 0 to 1"),
+        ({"diversity": True}, "params.diversity must be a number from 0 to 1"),
+        ({"diverse": 1}, "params has an unknown key; the keys are k, exclude, categories, available, diversity"),
+    ],
+)
+def test_rules_that_make_no_sense_are_refused(params: dict, told: str) -> None:
+    with pytest.raises(BadRequest, match=told):
+        read_request(json.dumps({"inputs": [{"session": [1]}], "params": params}).encode(), "integer", 10)
+
+
+def test_a_click_is_read() -> None:
+    click = read_click(b'{"item": 7, "session": [1, 2], "params": {"k": 2}}', "integer")
+    assert (click.item, click.session, click.k) == (7, [1, 2], 2)
+    assert read_click(b'{"item": "a"}', "string").session is None

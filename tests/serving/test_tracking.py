@@ -138,9 +138,9 @@ def test_the_version_keeps_every_seeds_ranks_and_what_it_was_made_from(registere
 
 
 def test_the_champion_is_served_from_the_registry(registered: list[dict], shop: Shop, uri: str) -> None:
-    package = resolve_package(None, uri, "tiny")
+    package = resolve_package(None, uri, "tiny").package
     assert package_digest(package) == package_digest(shop.package)
-    assert package_digest(resolve_package("models:/session-recommender-tiny/2", uri, "tiny")) == registered[2]["package_hash"]
+    assert package_digest(resolve_package("models:/session-recommender-tiny/2", uri, "tiny").package) == registered[2]["package_hash"]
     with pytest.raises(RegistryError):
         resolve_package("models:/session-recommender-tiny/9", uri, "tiny")
 

@@ -217,3 +217,17 @@ def test_followers_lie_in_order_of_their_weight(direction: str) -> None:
 
 def test_item_to_item_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert_reads_back(item_to_item([[0, 1, 2], [1, 0]], 3, last_items=2), tmp_path)
+
+
+@given(
+    sessions=st.lists(st.lists(st.integers(0, 19), min_size=1, max_size=8), min_size=1, max_size=12),
+    queries=st.lists(st.lists(st.integers(0, 19), max_size=6), min_size=1, max_size=4),
+    k=st.integers(1, 20),
+    leaves_out=st.booleans(),
+)
+def test_the_best_pairs_are_those_of_all_scores(sessions: list, queries: list, k: int, leaves_out: bool) -> None:
+    model = item_to_item(sessions, 20, last_items=3, neighbours=5)
+    asked = Sessions.from_lists(queries)
+    exclude = asked if leaves_out else None
+    for found, expected in zip(model.recommend(asked, k, exclude=exclude), Model.recommend(model, asked, k, exclude=exclude), strict=True):
+        np.testing.assert_array_equal(found, expected)

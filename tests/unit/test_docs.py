@@ -28,7 +28,8 @@ sys.path.insert(0, str(ROOT / "tools"))
 from reference import page as reference_page  # noqa: E402
 from reference import slug, words  # noqa: E402
 
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "rust_sessionizer" / "README.md", *(ROOT / "docs").rglob("*.md")])
+FOLDERS = ("rust_sessionizer", "monitoring")
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / one / "README.md" for one in FOLDERS), *(ROOT / "docs").rglob("*.md")])
 GUIDES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "howto").glob("*.md"))]
 HOWTO = ROOT / "docs" / "howto"
 BLOCK = re.compile(r"(?ms)^( *)```(\w*)\n(.*?)^ *```$")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import socket
 import sqlite3
 import subprocess
@@ -19,6 +20,7 @@ from recsys.errors import ConfigurationError, MemoryShortageError, StorageError
 from recsys.files import folder_digests, value_digest, whole_file, write_json
 from recsys.serving.manifest import MANIFEST
 from recsys.serving.recommender import PACKAGE_FORMAT
+from recsys.serving.server import TOKEN_VARIABLE as TOKEN
 from recsys.storage import require_writable, storage_error
 from recsys.workflow_failures import FailedJob, failures, interruption
 from tests.mistakes import contents, documented, says
@@ -327,6 +329,22 @@ def _() -> list[str]:
 KEPT: list[socket.socket] = []
 
 
+@mistake("Another address without a token")
+def _() -> list[str]:
+    return ["serve", "--model", str(package()), "--settings", json.dumps({"serve": {"host": "0.0.0.0"}})]
+
+
+@mistake("All addresses without a name")
+def _() -> list[str]:
+    os.environ[TOKEN] = "a-token-nobody-guesses"
+    return ["serve", "--model", str(package()), "--settings", json.dumps({"serve": {"host": "0.0.0.0"}})]
+
+
+@mistake("A file of rules that is not there")
+def _() -> list[str]:
+    return ["serve", "--model", str(package()), "--settings", json.dumps({"serve": {"rules": {"available": "on-sale.txt"}}})]
+
+
 @mistake("A shop that is not in the store")
 def _() -> list[str]:
     store()
@@ -402,6 +420,8 @@ def test_every_documented_mistake_is_provoked():
 @pytest.mark.parametrize("title", PROVOKED)
 def test_a_mistake_is_told_as_documented_and_loses_nothing(title, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(TOKEN, "")
+    monkeypatch.delenv(TOKEN)  # and it is gone after the test, whoever sets it
     arguments = PROVOKED[title]()
     for before in ("events.parquet", "sessions.parquet", "model/weights"):
         (tmp_path / "out" / before).parent.mkdir(parents=True, exist_ok=True)

@@ -16,12 +16,14 @@ impl Seed {
     }
 
     /// One-to-one, so that equal hashes mean equal numbers.
+    #[inline]
     pub(crate) fn number(self, number: i64) -> u64 {
         let mixed = (number.cast_unsigned() ^ self.0).wrapping_mul(self.1);
         (mixed ^ (mixed >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93)
     }
 
     /// Sixteen bytes a step, each folded in by a product of 128 bits.
+    #[inline]
     pub(crate) fn bytes(self, text: &[u8]) -> u64 {
         let mut state = self.0.wrapping_add((text.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mut rest = text;
@@ -48,6 +50,7 @@ fn halves(number: u128) -> (u64, u64) {
     (number as u64, (number >> 64) as u64)
 }
 
+#[inline]
 fn fold(a: u64, b: u64) -> u64 {
     let (low, high) = halves(u128::from(a) * u128::from(b));
     low ^ high

@@ -1,8 +1,9 @@
 //! A log in any order, brought into the order of time.
 //!
-//! 1. *Count* how many events fall into each of some two thousand equal parts of the log's time.
+//! 1. *Count* how many events fall into each of some hundred equal parts of the log's time.
 //! 2. *Scatter* the events, each with its visitor and what is carried along, into those buckets. Every thread takes a
-//!    stretch of the log and has a place of its own in every bucket, so that the order of rows is kept.
+//!    stretch of the log and has a place of its own in every bucket, so that the order of rows is kept. Events wait in
+//!    the cache until there are enough for a write to memory.
 //! 3. *Sort* every bucket, which lies in the cache, by counting again: as many parts as it has events.
 
 use rayon::prelude::*;
@@ -12,7 +13,13 @@ use crate::raw::zeros;
 use crate::sessions::Span;
 use crate::timeline::{Carry, Entry, Packing, Sorted, Visitors};
 
-const BUCKET_BITS: u32 = 11;
+/// Some ten thousand events a bucket, and at most two thousand buckets.
+fn bucket_bits(events: usize) -> u32 {
+    (events / 16_384).next_power_of_two().ilog2().min(11)
+}
+
+/// Events that are written to a bucket at once.
+const LINE: usize = 8;
 
 /// From here on a bucket is sorted by all threads.
 const LARGE: usize = 1 << 18;
@@ -26,8 +33,8 @@ pub(crate) fn by_time<'a, V: Visitors + ?Sized, C: Carry, E: Entry<C::Value>>(
     packing: Packing,
 ) -> Sorted<'a, V, C, E> {
     let bits = u64::BITS - span.range().leading_zeros();
-    let shift = bits.saturating_sub(BUCKET_BITS);
-    #[allow(clippy::cast_possible_truncation)] // 11 bits
+    let shift = bits.saturating_sub(bucket_bits(times.len()));
+    #[allow(clippy::cast_possible_truncation)] // 11 bits at most
     let bucket_of = |since: u64| (since >> shift) as usize;
     let buckets = bucket_of(span.range()) + 1;
     let step = times.len().div_ceil(rayon::current_num_threads()).max(4_096);
@@ -44,27 +51,61 @@ pub(crate) fn by_time<'a, V: Visitors + ?Sized, C: Carry, E: Entry<C::Value>>(
         })
         .collect();
     let mut entries: Vec<E> = zeros(times.len());
-    scatter(&mut entries, &counts).into_par_iter().enumerate().for_each(|(part, mut places)| {
+    scatter(&mut entries, &counts).into_par_iter().enumerate().for_each(|(part, places)| {
         let first = part * step;
+        let mut waiting = Waiting::new(places);
         for (row, &time) in (first..).zip(times.iter().skip(first).take(step)) {
             let since = since(time);
-            let left = &mut places[bucket_of(since)];
-            if let Some((place, rest)) = std::mem::take(left).split_first_mut() {
-                *place = E::new(packing, since, visitors.key(row, seed), carry.of(row));
-                *left = rest;
-            }
+            waiting.push(bucket_of(since), E::new(packing, since, visitors.key(row, seed), carry.of(row)));
         }
+        waiting.write_all();
     });
     let lengths = (0..buckets).map(|bucket| counts.iter().map(|counts| counts[bucket] as usize).sum());
-    let (large, small): (Vec<_>, Vec<_>) =
-        split(&mut entries, lengths).into_iter().partition(|bucket| bucket.len() >= LARGE);
-    small
-        .into_par_iter()
-        .for_each_init(Scratch::default, |scratch, bucket| scratch.sort(bucket, |entry| entry.since(packing)));
-    for bucket in large {
+    let parts = (0_u64..).zip(split(&mut entries, lengths));
+    let (large, small): (Vec<_>, Vec<_>) = parts.partition(|(_, bucket)| bucket.len() >= LARGE);
+    small.into_par_iter().for_each_init(Scratch::default, |scratch, (number, bucket)| {
+        let least = number << shift;
+        scratch.sort(bucket, |entry| entry.since(packing), least, least | ((1 << shift) - 1));
+    });
+    for (_, bucket) in large {
         bucket.par_sort_by_key(|entry| entry.since(packing));
     }
     Sorted { visitors, carry, seed, packing, entries }
+}
+
+/// Events on their way into buckets.
+struct Waiting<'a, E> {
+    lines: Vec<[E; LINE]>,
+    counts: Vec<u8>,
+    places: Vec<&'a mut [E]>,
+}
+
+impl<'a, E: Copy + Default> Waiting<'a, E> {
+    fn new(places: Vec<&'a mut [E]>) -> Self {
+        Self { lines: vec![[E::default(); LINE]; places.len()], counts: vec![0; places.len()], places }
+    }
+
+    #[inline]
+    fn push(&mut self, bucket: usize, entry: E) {
+        let (line, count) = (&mut self.lines[bucket], &mut self.counts[bucket]);
+        line[usize::from(*count) % LINE] = entry;
+        *count += 1;
+        if usize::from(*count) == LINE {
+            *count = 0;
+            let left = &mut self.places[bucket];
+            if let Some((places, rest)) = std::mem::take(left).split_first_chunk_mut() {
+                *places = *line;
+                *left = rest;
+            }
+        }
+    }
+
+    /// Writes those that still wait: as many as there are places left.
+    fn write_all(self) {
+        for (line, left) in self.lines.iter().zip(self.places) {
+            left.copy_from_slice(&line[..left.len()]);
+        }
+    }
 }
 
 /// For every part of the log its places in every bucket.
@@ -103,13 +144,13 @@ impl<E> Default for Scratch<E> {
 /// Up to here insertion is the fastest sort.
 const FEW: u32 = 24;
 
-impl<E: Copy> Scratch<E> {
-    /// By the number, equal ones in the order they came in.
-    fn sort(&mut self, bucket: &mut [E], number: impl Fn(&E) -> u64) {
+impl<E: Copy + Default> Scratch<E> {
+    /// By the number, equal ones in the order they came in; all lie between `least` and `most`.
+    fn sort(&mut self, bucket: &mut [E], number: impl Fn(&E) -> u64, least: u64, most: u64) {
         if bucket.len() <= FEW as usize {
             return insert(bucket, number);
         }
-        let (least, most) = bucket.iter().map(&number).fold((u64::MAX, 0), |(a, b), n| (a.min(n), b.max(n)));
+        // About two parts an event.
         let shift = (u64::BITS - (most - least).leading_zeros()).saturating_sub(bucket.len().ilog2() + 1);
         #[allow(clippy::cast_possible_truncation)] // about as many as events
         let part_of = |number: u64| ((number - least) >> shift) as usize;
@@ -119,37 +160,43 @@ impl<E: Copy> Scratch<E> {
         for entry in &*bucket {
             self.ends[part(entry)] += 1;
         }
-        let most_of_one = self.ends.iter().copied().max().unwrap_or(0);
-        let mut start = 0;
+        let (mut begin, mut most_of_one) = (0, 0);
         for end in &mut self.ends {
-            start += std::mem::replace(end, start);
+            most_of_one = most_of_one.max(*end);
+            begin += std::mem::replace(end, begin);
         }
-        self.copy.clear();
-        self.copy.extend_from_slice(bucket);
-        for entry in &self.copy {
+        if shift > 0 && most_of_one > FEW {
+            let ends = |(least, most): (u64, u64), number: u64| (least.min(number), most.max(number));
+            let (closest, farthest) = bucket.iter().map(&number).fold((u64::MAX, 0), ends);
+            if (closest, farthest) == (least, most) {
+                return bucket.sort_by_key(number);
+            }
+            return self.sort(bucket, number, closest, farthest);
+        }
+        self.copy.resize(self.copy.len().max(bucket.len()), E::default());
+        let copy = &mut self.copy[..bucket.len()];
+        for entry in &*bucket {
             let place = &mut self.ends[part(entry)];
-            bucket[*place as usize] = *entry;
+            copy[*place as usize] = *entry;
             *place += 1;
         }
-        if shift == 0 {
-            return;
-        }
-        if most_of_one <= FEW {
+        bucket.copy_from_slice(copy);
+        if shift > 0 {
             // None is far from its place.
-            return insert(bucket, number);
-        }
-        let mut start = 0;
-        for &end in &self.ends {
-            bucket[start..end as usize].sort_by_key(&number);
-            start = end as usize;
+            insert(bucket, number);
         }
     }
 }
 
 fn insert<E: Copy>(entries: &mut [E], number: impl Fn(&E) -> u64) {
-    for place in 1..entries.len() {
+    let mut most = 0;
+    for place in 0..entries.len() {
         let entry = entries[place];
         let own = number(&entry);
+        if own >= most {
+            most = own;
+            continue;
+        }
         let mut hole = place;
         while hole > 0 && number(&entries[hole - 1]) > own {
             entries[hole] = entries[hole - 1];
@@ -172,7 +219,8 @@ mod tests {
             let mut found: Vec<(u64, usize)> = numbers.into_iter().zip(0..).collect();
             let mut expected = found.clone();
             expected.sort_by_key(|entry| entry.0);
-            Scratch::default().sort(&mut found, |entry| entry.0);
+            let (least, most) = (if found.len() % 2 == 0 { 0 } else { found.iter().map(|entry| entry.0).min().unwrap_or(0) }, u64::MAX);
+            Scratch::default().sort(&mut found, |entry| entry.0, least, most);
             prop_assert_eq!(found, expected);
         }
     }

@@ -17,13 +17,22 @@ pub(crate) fn zeros<T: Copy + Default>(length: usize) -> Vec<T> {
 
 /// Every value at the place that is told for it. Each place must be told once, or which value it gets is left to chance.
 pub(crate) fn scatter(values: &[i32], place_of: impl Fn(usize) -> u32 + Sync) -> Vec<i32> {
-    let mut scattered: Vec<AtomicI32> = Vec::new();
-    scattered.resize_with(values.len(), AtomicI32::default);
-    advise_huge_pages(&mut scattered);
+    let mut scattered = zeros(values.len());
+    let places = shared(&mut scattered);
     values.par_iter().enumerate().with_min_len(1 << 14).for_each(|(number, &value)| {
-        scattered[place_of(number) as usize].store(value, Ordering::Relaxed);
+        places[place_of(number) as usize].store(value, Ordering::Relaxed);
     });
-    scattered.into_iter().map(AtomicI32::into_inner).collect()
+    scattered
+}
+
+/// The numbers, to be written by several threads at once.
+#[allow(unsafe_code)]
+fn shared(numbers: &mut [i32]) -> &[AtomicI32] {
+    const { assert!(size_of::<AtomicI32>() == size_of::<i32>() && align_of::<AtomicI32>() == align_of::<i32>()) };
+    let numbers: *mut [i32] = numbers;
+    // SAFETY: an `AtomicI32` has the representation of an `i32`, and the same alignment, as is asserted above. The numbers are
+    // borrowed exclusively as long as the result lives, so that nobody reads or writes them but through it.
+    unsafe { &*(numbers as *const [AtomicI32]) }
 }
 
 /// Entries that are compared at once.

@@ -4,6 +4,8 @@
 //! their tags (part of the hash) and the places of their last events. A place below the `low` of the moment is over, and
 //! its room is free; so that nothing is ever taken out, and an empty bucket is one with places below any `low`.
 
+use std::hint::select_unpredictable;
+
 use crate::raw::{self, WAYS};
 
 #[derive(Clone, Copy)]
@@ -32,7 +34,7 @@ impl Recent {
         Self { buckets: vec![EMPTY; 1 << bits], shift: u64::BITS - bits, crowded: Vec::new() }
     }
 
-    /// Puts `place` in the place of the visitor's last event, and gives that back if it is at `low` or later.
+    /// Puts `place` in the place of the visitor's last event, and gives that back if it is at `low` or later, else `place` itself.
     ///
     /// `same` says whether an event is the visitor's; `hash_of` tells events' hashes, in case there must be more room.
     #[allow(clippy::inline_always)] // a call costs as much as the look
@@ -44,7 +46,7 @@ impl Recent {
         low: i32,
         same: impl Fn(i32) -> bool,
         hash_of: impl Fn(i32) -> u64,
-    ) -> Option<i32> {
+    ) -> i32 {
         let bucket = &mut self.buckets[home(hash, self.shift)];
         let tag = tag(hash);
         let (known, free) = bucket.look(tag, low);
@@ -52,15 +54,15 @@ impl Recent {
             return self.swap_slowly(hash, place, low, same, hash_of);
         }
         // Chosen without a branch, which no processor would foresee.
-        let way = (if known == 0 { free } else { known }).trailing_zeros() as usize % WAYS;
-        let before = bucket.places[way];
-        if known != 0 && !same(before) {
+        let way = select_unpredictable(known == 0, free, known).trailing_zeros() as usize % WAYS;
+        let before = select_unpredictable(known == 0, place, bucket.places[way]);
+        if !same(before) {
             // Another visitor has the same tag.
             return self.swap_slowly(hash, place, low, same, hash_of);
         }
         bucket.places[way] = place;
         bucket.tags[way] = tag;
-        (known != 0).then_some(before)
+        before
     }
 
     /// As `swap`, but a visitor who is not known stays unknown.
@@ -84,12 +86,12 @@ impl Recent {
         low: i32,
         same: impl Fn(i32) -> bool,
         hash_of: impl Fn(i32) -> u64,
-    ) -> Option<i32> {
+    ) -> i32 {
         let before = self.follow(hash, place, low, same);
         if before.is_none() && !self.add(hash, place, low) {
             self.make_room(hash, place, low, hash_of);
         }
-        before
+        before.unwrap_or(place)
     }
 
     /// Doubles the buckets, up to sixty-four times as many as there are recent visitors.
@@ -173,7 +175,7 @@ mod tests {
                     continue;
                 }
             } else {
-                assert_eq!(recent.swap(hash_of(place), place, low, same, hash_of), known);
+                assert_eq!(recent.swap(hash_of(place), place, low, same, hash_of), known.unwrap_or(place));
             }
             last.insert(visitor(place), place);
         }

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::gather::gather;
 use crate::hashing::Seed;
 use crate::raw::zeros;
-use crate::sweep::Swept;
+use crate::sweep::Listed;
 use crate::timeline::{Carry, InOrder, Items, Narrow, Packing, Rows, Sorted, Timeline, Visitors, Wide};
 use crate::{Error, Result, buckets, order, sweep};
 
@@ -56,6 +56,8 @@ pub struct Lists {
     pub offsets: Vec<i64>,
     /// The key of every session.
     pub keys: Vec<i64>,
+    /// The time of its first listed event.
+    pub starts: Vec<i64>,
 }
 
 /// Cuts a log into sessions.
@@ -67,7 +69,7 @@ pub fn sessionize<V: Visitors + ?Sized>(events: &Events<V>) -> Result<Sessions> 
     let rows = Rows { keep: events.keep, drop_repeats: events.drop_repeats };
     match Path::of(events, &span) {
         Path::Visitors => by_visitor(events, &span),
-        Path::Time(gap) => Ok(in_time(events, &span, rows, ListRows { gap, ordered: span.ordered })),
+        Path::Time(gap) => Ok(in_time(events, &span, rows, ListRows { gap })),
     }
 }
 
@@ -90,7 +92,8 @@ pub fn list_sessions(events: &Events, items: &[i64]) -> Result<Lists> {
             let Sessions { rows, offsets, heads } = sessionize(&Events { drop_repeats: own, ..*events })?;
             let (items, times) = (gather(items, &rows), gather(events.times, &rows));
             drop(rows);
-            Ok(Lists { items, times, offsets, keys: gather(events.keys, &heads) })
+            let starts = first_of_each(&times, &offsets);
+            Ok(Lists { items, times, offsets, keys: gather(events.keys, &heads), starts })
         }
     }
 }
@@ -173,19 +176,14 @@ where
 
 struct ListRows {
     gap: u64,
-    ordered: bool,
 }
 
 impl<T: Timeline<Value = u32>> Work<T> for ListRows {
     type Answer = Sessions;
     fn run(self, timeline: T) -> Sessions {
-        let Swept { values, offsets, heads, .. } = sweep::list(&timeline, self.gap, false);
-        let heads = if self.ordered {
-            heads
-        } else {
-            heads.into_par_iter().map(|head| timeline.value(head as usize)).collect()
-        };
-        Sessions { rows: values, offsets, heads }
+        let Listed { values: rows, offsets, .. } = sweep::list::<T, false>(timeline, self.gap);
+        let heads = first_of_each(&rows, &offsets);
+        Sessions { rows, offsets, heads }
     }
 }
 
@@ -196,12 +194,19 @@ struct ListItems {
 impl<T: Timeline<Value = i64>> Work<T> for ListItems {
     type Answer = Lists;
     fn run(self, timeline: T) -> Lists {
-        let Swept { values, times, offsets, heads } = sweep::list(&timeline, self.gap, true);
-        let mut keys = zeros(heads.len());
-        let each = |(key, &head): (&mut i64, &u32)| *key = timeline.key(head as usize);
-        keys.par_iter_mut().zip(&heads).with_min_len(1 << 14).for_each(each);
-        Lists { items: values, times, offsets, keys }
+        let Listed { values: items, times, keys, offsets } = sweep::list::<T, true>(timeline, self.gap);
+        let starts = first_of_each(&times, &offsets);
+        Lists { items, times, offsets, keys, starts }
     }
+}
+
+/// The first value of every list; none is empty.
+fn first_of_each<T: Copy + Default + Send + Sync>(values: &[T], offsets: &[i64]) -> Vec<T> {
+    let begins = &offsets[..offsets.len() - 1];
+    let mut firsts = zeros(begins.len());
+    let each = |(first, &begin): (&mut T, &i64)| *first = values[index(begin)];
+    firsts.par_iter_mut().zip(begins).with_min_len(1 << 14).for_each(each);
+    firsts
 }
 
 struct NumberPlaces {
@@ -264,17 +269,16 @@ pub(crate) struct Span {
 
 impl Span {
     fn of(times: &[i64]) -> Self {
-        let ends = |part: &[i64]| {
+        let of_part = |part: &[i64]| {
             let ordered = part.is_sorted();
-            let (first, last) = if ordered {
-                (part.first().copied(), part.last().copied())
-            } else {
-                (part.iter().copied().min(), part.iter().copied().max())
+            let (first, last) = match part {
+                [first, .., last] if ordered => (*first, *last),
+                _ => ends(part),
             };
-            Self { first: first.unwrap_or(i64::MAX), last: last.unwrap_or(i64::MIN), ordered }
+            Self { first, last, ordered }
         };
         let none = || Self { first: i64::MAX, last: i64::MIN, ordered: true };
-        times.par_chunks(16_384).map(ends).reduce(none, |a, b| Self {
+        times.par_chunks(1 << 14).map(of_part).reduce(none, |a, b| Self {
             first: a.first.min(b.first),
             last: a.last.max(b.last),
             ordered: a.ordered && b.ordered && a.last <= b.first,
@@ -291,8 +295,25 @@ impl Span {
     }
 }
 
+/// The smallest and the largest number.
+pub(crate) fn ends(numbers: &[i64]) -> (i64, i64) {
+    // Several at once, since one waits for the one before.
+    let (lines, rest) = numbers.as_chunks::<4>();
+    let (mut least, mut most) = ([i64::MAX; 4], [i64::MIN; 4]);
+    for line in lines {
+        for (place, &number) in line.iter().enumerate() {
+            least[place] = least[place].min(number);
+            most[place] = most[place].max(number);
+        }
+    }
+    let least = least.iter().chain(rest).copied().min();
+    let most = most.iter().chain(rest).copied().max();
+    (least.unwrap_or(i64::MAX), most.unwrap_or(i64::MIN))
+}
+
 /// Rows were counted before: they fit in 31 bits.
 #[allow(clippy::cast_possible_truncation)]
+#[inline]
 pub(crate) fn row_number(row: usize) -> u32 {
     row as u32
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use crate::hashing::Seed;
-use crate::sessions::Span;
+use crate::sessions::{Span, ends};
 use crate::{ByteColumn, Result, SameItem, factorize_bytes};
 
 /// Who the events of a log belong to.
@@ -30,9 +30,11 @@ impl Visitors for [i64] {
     fn rows(&self) -> usize {
         self.len()
     }
+    #[inline]
     fn key(&self, row: usize, _: Seed) -> i64 {
         self[row]
     }
+    #[inline]
     fn same(&self, a: usize, b: usize) -> bool {
         self[a] == self[b]
     }
@@ -46,9 +48,11 @@ impl Visitors for Vec<i64> {
     fn rows(&self) -> usize {
         self.len()
     }
+    #[inline]
     fn key(&self, row: usize, _: Seed) -> i64 {
         self[row]
     }
+    #[inline]
     fn same(&self, a: usize, b: usize) -> bool {
         self[a] == self[b]
     }
@@ -66,9 +70,11 @@ impl<T: ByteColumn> Visitors for Named<'_, T> {
     fn rows(&self) -> usize {
         self.0.rows()
     }
+    #[inline]
     fn key(&self, row: usize, seed: Seed) -> i64 {
         seed.bytes(self.0.value(row)).cast_signed()
     }
+    #[inline]
     fn same(&self, a: usize, b: usize) -> bool {
         self.0.value(a) == self.0.value(b)
     }
@@ -101,15 +107,19 @@ impl Carry for Rows<'_> {
     fn filters(&self) -> bool {
         self.keep.is_some() || self.drop_repeats.is_some()
     }
+    #[inline]
     fn of(&self, row: usize) -> u32 {
         crate::sessions::row_number(row)
     }
+    #[inline]
     fn row(&self, value: u32) -> usize {
         value as usize
     }
+    #[inline]
     fn is_kept(&self, value: u32) -> bool {
         self.keep.is_none_or(|keep| keep[value as usize])
     }
+    #[inline]
     fn is_repeat(&self, last: u32, value: u32) -> bool {
         self.drop_repeats.is_some_and(|same| same(last, value))
     }
@@ -126,15 +136,19 @@ impl Carry for Items<'_> {
     fn filters(&self) -> bool {
         self.drop_repeats
     }
+    #[inline]
     fn of(&self, row: usize) -> i64 {
         self.items[row]
     }
+    #[inline]
     fn row(&self, _: i64) -> usize {
         0
     }
+    #[inline]
     fn is_kept(&self, _: i64) -> bool {
         true
     }
+    #[inline]
     fn is_repeat(&self, last: i64, value: i64) -> bool {
         self.drop_repeats && last == value
     }
@@ -165,6 +179,7 @@ pub(crate) struct InOrder<'a, V: ?Sized, C> {
 
 impl<V: Visitors + ?Sized, C: Carry> Timeline for InOrder<'_, V, C> {
     type Value = C::Value;
+    #[inline]
     fn len(&self) -> usize {
         self.times.len()
     }
@@ -185,15 +200,17 @@ impl<V: Visitors + ?Sized, C: Carry> Timeline for InOrder<'_, V, C> {
     }
     #[inline]
     fn same(&self, a: usize, b: usize) -> bool {
-        self.visitors.same(a, b)
+        (!V::EXACT && a == b) || self.visitors.same(a, b)
     }
     #[inline]
     fn value(&self, place: usize) -> C::Value {
         self.carry.of(place)
     }
+    #[inline]
     fn is_kept(&self, place: usize) -> bool {
         self.carry.is_kept(self.carry.of(place))
     }
+    #[inline]
     fn is_repeat(&self, last: usize, place: usize) -> bool {
         self.carry.is_repeat(self.carry.of(last), self.carry.of(place))
     }
@@ -215,6 +232,7 @@ pub(crate) struct Sorted<'a, V: ?Sized, C, E> {
 
 impl<V: Visitors + ?Sized, C: Carry, E: Entry<C::Value>> Timeline for Sorted<'_, V, C, E> {
     type Value = C::Value;
+    #[inline]
     fn len(&self) -> usize {
         self.entries.len()
     }
@@ -236,15 +254,17 @@ impl<V: Visitors + ?Sized, C: Carry, E: Entry<C::Value>> Timeline for Sorted<'_,
     #[inline]
     fn same(&self, a: usize, b: usize) -> bool {
         let row = |place: usize| self.carry.row(self.value(place));
-        self.key(a) == self.key(b) && (V::EXACT || self.visitors.same(row(a), row(b)))
+        self.key(a) == self.key(b) && (V::EXACT || a == b || self.visitors.same(row(a), row(b)))
     }
     #[inline]
     fn value(&self, place: usize) -> C::Value {
         self.entries[place].value()
     }
+    #[inline]
     fn is_kept(&self, place: usize) -> bool {
         self.carry.is_kept(self.value(place))
     }
+    #[inline]
     fn is_repeat(&self, last: usize, place: usize) -> bool {
         self.carry.is_repeat(self.value(last), self.value(place))
     }
@@ -264,23 +284,21 @@ pub(crate) struct Packing {
 impl Packing {
     /// Keys that may be any number, as hashes are, take all bits.
     pub(crate) fn of<V: Visitors + ?Sized>(visitors: &V, span: &Span) -> Self {
+        let any = Self { first: span.first, smallest: 0, key_bits: u64::BITS };
         if !V::EXACT {
-            return Self { first: span.first, smallest: 0, key_bits: u64::BITS };
+            return any;
         }
-        let seed = Seed::draw();
-        let key = |row| visitors.key(row, seed);
-        let ends = |row| (key(row), key(row));
+        let Ok(keys) = visitors.numbers() else { return any };
         let none = || (i64::MAX, i64::MIN);
         let wider = |a: (i64, i64), b: (i64, i64)| (a.0.min(b.0), a.1.max(b.1));
-        let (smallest, largest) =
-            (0..visitors.rows()).into_par_iter().with_min_len(1 << 14).map(ends).reduce(none, wider);
+        let (smallest, largest) = keys.par_chunks(1 << 14).map(ends).reduce(none, wider);
         let key_bits = u64::BITS - largest.wrapping_sub(smallest).leading_zeros();
         Self { first: span.first, smallest, key_bits }
     }
 }
 
 /// An event on its way into the order of time. Sorting keeps the order of rows among events of one time, so that the row
-/// itself need not be there.
+/// itself need not be there. Entries are tuples, since the system gives those as zeros without writing them.
 pub(crate) trait Entry<P>: Copy + Default + Send + Sync {
     fn new(packing: Packing, since: u64, key: i64, value: P) -> Self;
     /// The time since the first.
@@ -289,54 +307,46 @@ pub(crate) trait Entry<P>: Copy + Default + Send + Sync {
     fn value(&self) -> P;
 }
 
-/// Time and key in one number, where together they need no more than 64 bits.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Narrow<P> {
-    packed: u64,
-    value: P,
-}
+/// Time and key in one number, where together they need no more than 64 bits, and what is carried along.
+pub(crate) type Narrow<P> = (u64, P);
 
 impl<P: Copy + Default + Send + Sync> Entry<P> for Narrow<P> {
     #[inline]
     fn new(packing: Packing, since: u64, key: i64, value: P) -> Self {
-        Self { packed: since << packing.key_bits | key.wrapping_sub(packing.smallest).cast_unsigned(), value }
+        (since << packing.key_bits | key.wrapping_sub(packing.smallest).cast_unsigned(), value)
     }
     #[inline]
     fn since(&self, packing: Packing) -> u64 {
-        self.packed >> packing.key_bits
+        self.0 >> packing.key_bits
     }
     #[inline]
     fn key(&self, packing: Packing) -> i64 {
-        packing.smallest.wrapping_add((self.packed & ((1 << packing.key_bits) - 1)).cast_signed())
+        packing.smallest.wrapping_add((self.0 & ((1 << packing.key_bits) - 1)).cast_signed())
     }
     #[inline]
     fn value(&self) -> P {
-        self.value
+        self.1
     }
 }
 
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Wide<P> {
-    since: u64,
-    key: i64,
-    value: P,
-}
+/// The time since the first, the key, and what is carried along.
+pub(crate) type Wide<P> = (u64, i64, P);
 
 impl<P: Copy + Default + Send + Sync> Entry<P> for Wide<P> {
     #[inline]
     fn new(_: Packing, since: u64, key: i64, value: P) -> Self {
-        Self { since, key, value }
+        (since, key, value)
     }
     #[inline]
     fn since(&self, _: Packing) -> u64 {
-        self.since
+        self.0
     }
     #[inline]
     fn key(&self, _: Packing) -> i64 {
-        self.key
+        self.1
     }
     #[inline]
     fn value(&self) -> P {
-        self.value
+        self.2
     }
 }

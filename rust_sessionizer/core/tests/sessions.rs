@@ -54,6 +54,7 @@ impl Log {
         prop_assert_eq!(lists.items, of(&items, &expected.rows));
         prop_assert_eq!(lists.times, of(&self.times, &expected.rows));
         prop_assert_eq!(lists.keys, of(&self.keys, &expected.heads));
+        prop_assert_eq!(lists.starts, of(&self.times, &expected.heads));
         prop_assert_eq!(&lists.offsets, &expected.offsets);
         let mut slow = vec![-1; self.keys.len()];
         for (number, ends) in (0..).zip(whole.offsets.windows(2)) {

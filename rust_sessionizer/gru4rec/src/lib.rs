@@ -19,6 +19,7 @@
 mod adagrad;
 mod cell;
 mod error;
+mod gates;
 mod loss;
 mod math;
 mod network;

@@ -1,16 +1,17 @@
 //! The trained network by itself: its states after sessions, or after one click more.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use pulp::Arch;
 
 use crate::error::{Error, Result};
+use crate::gates::{GATES, GateWeights};
 use crate::math::{sigmoid, tanh};
 use crate::prefetch::Ahead;
-use crate::product::{Right, RowsTimes, elementwise, padded};
+use crate::product::{GRAIN, elementwise, padded};
 
-/// Gates of a cell: reset, update, new.
-const GATES: usize = 3;
 /// Clicks whose inputs are multiplied at once.
 const CLICKS: usize = 1 << 14;
 
@@ -42,8 +43,17 @@ pub struct Inputs {
 /// A trained network without what scores items.
 pub struct Network {
     inputs: Inputs,
+    /// The first layer's products with every item [V, 3 * stride], where they are held.
+    known: Option<Vec<f32>>,
     items: usize,
     layers: Vec<Layer>,
+}
+
+/// The first layer's products with clicks, each of 3 * stride.
+struct Entered<'a> {
+    products: Cow<'a, [f32]>,
+    /// Where those of each click begin.
+    starts: Vec<usize>,
 }
 
 /// A layer, its weights transposed, and every gate padded to whole vectors.
@@ -52,10 +62,10 @@ struct Layer {
     units: usize,
     /// H, padded.
     stride: usize,
-    /// [D, 3 * stride].
-    input: Option<Vec<f32>>,
-    /// [stride, 3 * stride].
-    hidden: Vec<f32>,
+    /// From the D entries that enter.
+    input: Option<GateWeights>,
+    /// From the H of the state.
+    hidden: GateWeights,
     /// [3 * stride]: of both products, but for the new gate's of the state.
     bias: Vec<f32>,
     /// [stride]: the new gate's of the state.
@@ -70,12 +80,13 @@ pub struct States {
 }
 
 impl Network {
-    /// Of what enters and the layers from the input on.
+    /// Of what enters and the layers from the input on. The first layer's products with all items are held where they take at most
+    /// `most_bytes`, so that a click's are looked up.
     ///
     /// # Errors
     ///
     /// If an array has not the length that the others ask for, or a number is not finite.
-    pub fn new(inputs: Inputs, layers: &[Weights]) -> Result<Self> {
+    pub fn new(inputs: Inputs, layers: &[Weights], most_bytes: usize) -> Result<Self> {
         let items = inputs.table.len().checked_div(inputs.stride).unwrap_or(0);
         if items == 0 || layers.is_empty() {
             let name = if items == 0 { "the number of items" } else { "layers" };
@@ -98,7 +109,16 @@ impl Network {
             made.push(layer);
         }
         finite("input_table", &inputs.table)?;
-        Ok(Self { inputs, items, layers: made })
+        let size = GATES * made[0].stride;
+        let mut network = Self { inputs, known: None, items, layers: made };
+        if items * size * size_of::<f32>() <= most_bytes {
+            let mut known = pages::room(items * size);
+            for first in (0..items).step_by(CLICKS) {
+                known.extend_from_slice(&network.enter(first..items.min(first + CLICKS)).products);
+            }
+            network.known = Some(known);
+        }
+        Ok(network)
     }
 
     /// H of the last layer.
@@ -134,6 +154,7 @@ impl Network {
         let lengths: Vec<usize> = order.iter().map(|&session| ends[session + 1] - ends[session]).collect();
         let mut states: Vec<Vec<f32>> = self.layers.iter().map(|layer| vec![0.0; sessions * layer.stride]).collect();
         let longest = lengths.first().copied().unwrap_or(0);
+        let mut from_state = Vec::new();
         let mut first = 0;
         while first < longest {
             // Positions whose inputs are multiplied together.
@@ -141,15 +162,14 @@ impl Network {
             let mut clicked = Vec::new();
             while last < longest && (last == first || clicked.len() < CLICKS) {
                 let alive = lengths.partition_point(|&length| length > last);
-                clicked.extend(order[..alive].iter().map(|&session| items[ends[session] + last]));
+                clicked.extend(order[..alive].iter().map(|&session| row(items[ends[session] + last])));
                 last += 1;
             }
-            let from_clicks = self.enter(&clicked);
+            let entered = self.enter(clicked.into_iter());
             let mut taken = 0;
             for position in first..last {
                 let alive = lengths.partition_point(|&length| length > position);
-                let size = GATES * self.layers[0].stride;
-                self.go_on(&from_clicks[taken * size..(taken + alive) * size], &mut states, alive);
+                self.go_on(&entered, taken..taken + alive, &mut states, &mut from_state);
                 taken += alive;
             }
             first = last;
@@ -184,49 +204,60 @@ impl Network {
             }
             padded.push(own);
         }
-        self.go_on(&self.enter(items), &mut padded, sessions);
+        let entered = self.enter(items.iter().map(|&item| row(item)));
+        self.go_on(&entered, 0..sessions, &mut padded, &mut Vec::new());
         let layers = self.layers.iter().zip(padded).map(|(layer, states)| {
             states.chunks_exact(layer.stride).flat_map(|row| row[..layer.units].iter().copied()).collect()
         });
         Ok(States { layers: layers.collect() })
     }
 
-    /// The first layer's products with clicks: [clicks, 3 * stride].
-    fn enter(&self, clicked: &[i32]) -> Vec<f32> {
+    /// The first layer's products with clicks.
+    fn enter(&self, clicked: impl Iterator<Item = usize>) -> Entered<'_> {
         let layer = &self.layers[0];
+        let size = GATES * layer.stride;
+        if let Some(known) = &self.known {
+            return Entered { products: Cow::Borrowed(known), starts: clicked.map(|item| item * size).collect() };
+        }
         let Inputs { table, stride, first, width } = &self.inputs;
-        let starts: Vec<usize> = clicked.iter().map(|&item| row(item) * stride + first).collect();
-        let mut out = vec![0.0; clicked.len() * GATES * layer.stride];
+        let starts: Vec<usize> = clicked.map(|item| item * stride + first).collect();
+        let mut out = vec![0.0; starts.len() * size];
         if let Some(weights) = &layer.input {
-            multiply(table, &starts, weights, *width, layer.stride, &mut out);
+            weights.times(table, &starts, Ahead::new(&[]), &mut out);
         } else {
-            for (out, &start) in out.chunks_exact_mut(GATES * layer.stride).zip(&starts) {
+            for (out, &start) in out.chunks_exact_mut(size).zip(&starts) {
                 let row = table[start..start + width].chunks_exact(layer.units);
                 for (gate, products) in out.chunks_exact_mut(layer.stride).zip(row) {
                     gate[..layer.units].copy_from_slice(products);
                 }
             }
         }
-        out
+        Entered { starts: (0..starts.len()).map(|click| click * size).collect(), products: Cow::Owned(out) }
     }
 
-    /// One click of the first `sessions` of the states.
-    fn go_on(&self, from_clicks: &[f32], states: &mut [Vec<f32>], sessions: usize) {
+    /// One click of the first sessions of the states, one each. What is computed on the way is left in `from_state`.
+    fn go_on(&self, clicks: &Entered, these: Range<usize>, states: &mut [Vec<f32>], from_state: &mut Vec<f32>) {
+        let sessions = these.len();
+        // The next click's products are as far away as memory is.
+        let size = GATES * self.layers[0].stride;
+        let next = &clicks.starts[these.end..];
+        let next: Vec<&[f32]> = next.iter().take(sessions).map(|&start| &clicks.products[start..][..size]).collect();
+        let mut ahead = Ahead::new(&next);
         let mut entered: Vec<f32> = Vec::new();
         for (number, (layer, states)) in self.layers.iter().zip(states).enumerate() {
             let size = GATES * layer.stride;
-            let mut from_state = vec![0.0; sessions * size];
+            from_state.resize(sessions * size, 0.0);
             let starts: Vec<usize> = (0..sessions).map(|session| session * layer.stride).collect();
-            multiply(states, &starts, &layer.hidden, layer.stride, layer.stride, &mut from_state);
+            layer.hidden.times(states, &starts, std::mem::replace(&mut ahead, Ahead::new(&[])), from_state);
             if number == 0 {
-                layer.cell(from_clicks, &from_state, states, sessions);
+                layer.cell(&clicks.products, &clicks.starts[these.clone()], from_state, states);
             } else if let Some(weights) = &layer.input {
                 let before = self.layers[number - 1].stride;
                 let starts: Vec<usize> = (0..sessions).map(|session| session * before).collect();
                 let mut from_input = vec![0.0; sessions * size];
-                let depth = weights.len() / size;
-                multiply(&entered, &starts, weights, depth, layer.stride, &mut from_input);
-                layer.cell(&from_input, &from_state, states, sessions);
+                weights.times(&entered, &starts, Ahead::new(&[]), &mut from_input);
+                let starts: Vec<usize> = (0..sessions).map(|session| session * size).collect();
+                layer.cell(&from_input, &starts, from_state, states);
             }
             entered.clear();
             entered.extend_from_slice(&states[..sessions * layer.stride]);
@@ -295,62 +326,48 @@ impl Layer {
         Ok(Self {
             units,
             stride,
-            input: weights.input.map(|input| transposed(input, units, stride, entering, entering)),
-            hidden: transposed(weights.hidden, units, stride, units, stride),
+            input: weights.input.map(|input| GateWeights::of(input, units, entering)),
+            hidden: GateWeights::of(weights.hidden, units, units),
             bias,
             bias_remembered,
         })
     }
 
-    /// From the products of the first `sessions` with their input and state, [sessions, 3 * stride] each, to their new states.
-    fn cell(&self, from_input: &[f32], from_state: &[f32], states: &mut [f32], sessions: usize) {
+    /// From the products of the first sessions with their input, 3 * stride from each of `starts` on, and with their state,
+    /// [sessions, 3 * stride], to their new states.
+    fn cell(&self, from_input: &[f32], starts: &[usize], from_state: &[f32], states: &mut [f32]) {
         let stride = self.stride;
-        let (bias, bias_remembered) = (&self.bias, &self.bias_remembered);
-        let products = from_input.chunks_exact(GATES * stride).zip(from_state.chunks_exact(GATES * stride));
-        for (state, (of_input, of_state)) in states.chunks_exact_mut(stride).zip(products).take(sessions) {
-            elementwise(
-                Arch::new(),
-                #[inline(always)]
-                || {
-                    let (of_input, of_state) = (&of_input[..GATES * stride], &of_state[..GATES * stride]);
-                    let (reset, others) = of_input.split_at(stride);
-                    let (update, new) = others.split_at(stride);
-                    let (state_reset, others) = of_state.split_at(stride);
-                    let (state_update, state_new) = others.split_at(stride);
-                    let (bias_reset, others) = bias.split_at(stride);
-                    let (bias_update, bias_new) = others.split_at(stride);
-                    for unit in 0..stride {
-                        let r = sigmoid(reset[unit] + state_reset[unit] + bias_reset[unit]);
-                        let z = sigmoid(update[unit] + state_update[unit] + bias_update[unit]);
-                        let n = tanh(new[unit] + bias_new[unit] + r * (state_new[unit] + bias_remembered[unit]));
-                        state[unit] = n + z * (state[unit] - n);
+        let blocks = stride / GRAIN;
+        let bias = &in_blocks(&self.bias)[..GATES * blocks];
+        let bias_remembered = &in_blocks(&self.bias_remembered)[..blocks];
+        elementwise(
+            Arch::new(),
+            #[inline(always)]
+            || {
+                let products = starts.iter().zip(from_state.chunks_exact(GATES * stride));
+                for (state, (&start, of_state)) in states.chunks_exact_mut(stride).zip(products) {
+                    let of_input = &in_blocks(&from_input[start..start + GATES * stride])[..GATES * blocks];
+                    let of_state = &in_blocks(of_state)[..GATES * blocks];
+                    let (state, _) = state.as_chunks_mut::<GRAIN>();
+                    for (block, state) in state.iter_mut().enumerate() {
+                        let (update, new) = (blocks + block, 2 * blocks + block);
+                        for unit in 0..GRAIN {
+                            let r = sigmoid(of_input[block][unit] + of_state[block][unit] + bias[block][unit]);
+                            let z = sigmoid(of_input[update][unit] + of_state[update][unit] + bias[update][unit]);
+                            let remembered = r * (of_state[new][unit] + bias_remembered[block][unit]);
+                            let n = tanh(of_input[new][unit] + bias[new][unit] + remembered);
+                            state[unit] = n + z * (state[unit] - n);
+                        }
                     }
-                },
-            );
-        }
+                }
+            },
+        );
     }
 }
 
-/// Rows of `left` [depth], that begin at `starts`, times weights [depth, 3 * stride].
-fn multiply(left: &[f32], starts: &[usize], weights: &[f32], depth: usize, stride: usize, out: &mut [f32]) {
-    if starts.is_empty() {
-        return;
-    }
-    let width = GATES * stride;
-    let right = Right { entries: weights, stride: width, depth, width };
-    Arch::new().dispatch(RowsTimes { left, starts, right, ahead: Ahead::new(&[]), out, stride: width });
-}
-
-/// From [3 * units, width] to [depth, 3 * stride], zeros where nothing was.
-fn transposed(weights: &[f32], units: usize, stride: usize, width: usize, depth: usize) -> Vec<f32> {
-    let mut found = vec![0.0; depth * GATES * stride];
-    for (output, row) in weights.chunks_exact(width).enumerate() {
-        let place = output / units * stride + output % units;
-        for (k, &weight) in row.iter().enumerate() {
-            found[k * GATES * stride + place] = weight;
-        }
-    }
-    found
+#[inline(always)]
+fn in_blocks(entries: &[f32]) -> &[[f32; GRAIN]] {
+    entries.as_chunks().0
 }
 
 /// A negative item stands nowhere.
@@ -450,7 +467,7 @@ mod tests {
 
         fn network(&self) -> Network {
             let weights = self.layers.iter().map(Cell::weights).collect::<Vec<_>>();
-            Network::new(self.inputs(0), &weights).unwrap()
+            Network::new(self.inputs(0), &weights, 0).unwrap()
         }
 
         /// The same table with columns before and behind it that others use.
@@ -501,7 +518,7 @@ mod tests {
                     assert!((f64::from(*found) - expected).abs() < 2e-6, "{found} for {expected}");
                 }
                 let weights = learned.layers.iter().map(Cell::weights).collect::<Vec<_>>();
-                let shared = Network::new(learned.inputs(3), &weights).unwrap();
+                let shared = Network::new(learned.inputs(3), &weights, usize::MAX).unwrap();
                 assert_eq!(shared.states(&sessions.concat(), &offsets).unwrap(), found);
                 let alone = network.states(session, &[0, session.len() as i64]).unwrap();
                 assert_eq!(alone.layers.last().unwrap(), own);
@@ -547,7 +564,7 @@ mod tests {
                 first: 0,
                 width: table.len() / 4,
             };
-            Network::new(inputs, &[weights]).err()
+            Network::new(inputs, &[weights], usize::MAX).err()
         };
         let of = |name: &str, error: Option<Error>| matches!(error, Some(Error::Length { name: found, .. }) if found == name);
         assert!(new(&learned.table, input.as_deref(), hidden).is_none());
@@ -558,7 +575,7 @@ mod tests {
         let beyond = Inputs { first: 1, ..learned.inputs(0) };
         let weights = learned.layers[0].weights();
         assert!(matches!(
-            Network::new(beyond, &[weights]),
+            Network::new(beyond, &[weights], usize::MAX),
             Err(Error::Setting { name: "the last column that enters", .. })
         ));
     }

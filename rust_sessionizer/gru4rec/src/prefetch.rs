@@ -15,6 +15,11 @@ impl<'a> Ahead<'a> {
         Self { rows: rows.iter(), row: &[] }
     }
 
+    /// About how many lines there are to ask for.
+    pub(crate) fn lines(&self) -> usize {
+        self.rows.as_slice().iter().map(|row| row.len().div_ceil(LINE)).sum()
+    }
+
     /// Asks for the next line.
     #[inline(always)]
     pub(crate) fn ask(&mut self) {
@@ -23,19 +28,20 @@ impl<'a> Ahead<'a> {
             self.row = row;
         }
         let (line, rest) = self.row.split_at(LINE.min(self.row.len()));
-        one(line);
+        ask_for(line);
         self.row = rest;
     }
 }
 
+/// Asks for the line where these entries begin.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 #[allow(unsafe_code)]
-fn one(line: &[f32]) {
+pub(crate) fn ask_for(line: &[f32]) {
     // SAFETY: a hint, which neither reads nor writes and may be given for any address; SSE is part of x86-64.
     unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.as_ptr().cast()) }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
-fn one(_line: &[f32]) {}
+pub(crate) fn ask_for(_line: &[f32]) {}

@@ -155,12 +155,21 @@ impl Reader<'_> {
             (visitor, item) => Some((kind(visitor)?, kind(item)?)),
         };
         let seen = self.flag()?;
-        let newest = Some(self.number()?.cast_signed()).filter(|_| seen);
+        let newest = match (seen, self.number()?) {
+            (true, newest) => Some(newest.cast_signed()),
+            (false, 0) => None,
+            (false, _) => return None,
+        };
         let mut state = Sessionizer::new(Settings { gap, tolerance, drop_repeats });
         (state.kinds, state.newest, state.next, state.counts, state.closed) = (kinds, newest, next, counts, closed);
+        let mut before: Option<Id> = None;
         for _ in 0..self.number()? {
             let (visitor, item) = kinds?;
             let visitor = self.id(visitor)?;
+            if before.is_some_and(|before| before >= visitor) {
+                return None;
+            }
+            before = Some(visitor.clone());
             let mut events: Vec<Waiting> = Vec::new();
             for _ in 0..self.number()? {
                 let (time, offset) = (self.number()?.cast_signed(), self.number()?);
@@ -171,9 +180,10 @@ impl Reader<'_> {
                 }
                 events.push(event);
             }
-            if events.is_empty() || state.open.insert(visitor, events).is_some() {
+            if events.is_empty() {
                 return None;
             }
+            state.open.insert(visitor, events);
         }
         state.restore_due();
         (self.bytes.is_empty() && (!closed || state.open.is_empty())).then_some((state, note))

@@ -54,8 +54,14 @@ impl<'py> Layer<'py> {
 #[pymethods]
 impl Network {
     #[new]
-    #[pyo3(signature = (arrays, items=None, *, column=0))]
-    fn new(arrays: &Bound<PyDict>, items: Option<&Bound<ItemIndex>>, column: usize) -> PyResult<Self> {
+    #[pyo3(signature = (arrays, items=None, *, column=0, most_bytes=268_435_456))]
+    fn new(
+        py: Python,
+        arrays: &Bound<PyDict>,
+        items: Option<&Bound<ItemIndex>>,
+        column: usize,
+        most_bytes: usize,
+    ) -> PyResult<Self> {
         let mut layers = Vec::new();
         while let Some(layer) = Layer::new(arrays, layers.len())? {
             layers.push(layer);
@@ -70,7 +76,8 @@ impl Network {
             (None, None) => own("item_table", &given(arrays, "item_table")?)?,
             (Some(table), _) => own("input_table", &table)?,
         };
-        gru4rec::Network::new(inputs, &weights).map(Self).map_err(|error| raised(&error))
+        let made = py.detach(|| gru4rec::Network::new(inputs, &weights, most_bytes));
+        made.map(Self).map_err(|error| raised(&error))
     }
 
     fn states<'py>(

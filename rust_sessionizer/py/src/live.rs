@@ -55,6 +55,10 @@ impl Sessionizer {
         let settings =
             Settings { gap: gap_or_default(gap)?, tolerance: tolerance.map_or(Ok(0), millis)?, drop_repeats };
         let names = Names { visitor, item, timestamp, keep };
+        if let Some(name) = names.all().find(|name| name.contains('\0')) {
+            let (value, expected) = (format!("{name:?}"), "the name of a column, which has no zero bytes");
+            return Err(raised(&Error::Setting { name: "visitor, item, timestamp or keep", value, expected }));
+        }
         Ok(Self { inner: sessionizer_live::Sessionizer::new(settings), names })
     }
 
@@ -180,9 +184,12 @@ impl Sessionizer {
 }
 
 impl Names {
+    fn all(&self) -> impl Iterator<Item = &String> {
+        [&self.visitor, &self.item, &self.timestamp].into_iter().chain(&self.keep)
+    }
+
     fn note(&self) -> String {
-        let names = [&self.visitor, &self.item, &self.timestamp].into_iter().chain(&self.keep);
-        names.fold(String::new(), |note, name| format!("{note}{}:{name}", name.len()))
+        self.all().fold(String::new(), |note, name| format!("{note}{}:{name}", name.len()))
     }
 
     fn of_note(note: &str) -> Option<Self> {
@@ -195,7 +202,8 @@ impl Names {
         }
         let mut names = names.into_iter();
         let found = Self { visitor: names.next()?, item: names.next()?, timestamp: names.next()?, keep: names.next() };
-        (found.note() == note).then_some(found)
+        // Arrow's names end at a zero byte.
+        (found.note() == note && !note.contains('\0')).then_some(found)
     }
 }
 

@@ -98,7 +98,7 @@ impl ItemIndex {
         let table = readable::<f32, Ix2>("table", table)?;
         let bias = readable::<f32, Ix1>("bias", bias)?;
         let width = table.shape()[1];
-        let (table, bias) = (table.as_slice()?.to_vec(), bias.as_slice()?.to_vec());
+        let (table, bias) = (pages::copied(table.as_slice()?), bias.as_slice()?.to_vec());
         py.detach(|| ranking::Index::new(table, bias, width)).map(Self).map_err(|error| raised(&error))
     }
 

@@ -181,10 +181,7 @@ impl Request<'_> {
 
 /// A table of what the core listed by itself.
 fn table_of(owner: &str, found: Lists) -> Result<RecordBatch> {
-    let Lists { items, times, offsets, keys } = found;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // fewer than 2^31
-    let heads = |ends: &[i64]| ends[..keys.len()].iter().map(|&end| end as u32).collect::<Vec<_>>();
-    let starts = gather(&times, &heads(&offsets));
+    let Lists { items, times, offsets, keys, starts } = found;
     let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
     let items: ArrayRef = Arc::new(Int64Array::from(items));
     batch(vec![

@@ -28,6 +28,9 @@ class Network:
         Where there is no `input_table`: items whose vectors enter, looked up where the index has them.
     column
         The first of the vectors' entries that enters.
+    most_bytes
+        The first layer's products with all items, 12 HV bytes (H rounded up to 16), are made at once and held where they take at most
+        so many, so that a click's are looked up.
 
     Raises
     ------
@@ -37,7 +40,7 @@ class Network:
         If there is no layer or no item, or the column is too far.
     """
 
-    def __new__(cls, arrays: dict[str, _Array], items: ItemIndex | None = None, *, column: int = 0) -> Network: ...
+    def __new__(cls, arrays: dict[str, _Array], items: ItemIndex | None = None, *, column: int = 0, most_bytes: int = 268_435_456) -> Network: ...
     def states(self, items: _Array, offsets: _Array) -> list[_Array]:
         """The states of each layer, float32 [S, H], after sessions; of an empty session zero. Other Python threads run meanwhile.
 

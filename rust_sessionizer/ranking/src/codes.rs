@@ -10,33 +10,40 @@ pub(crate) const QUAD: usize = 4;
 const LARGEST: f32 = 127.0;
 /// What is added to a query's codes, so that they are not negative.
 pub(crate) const SHIFT: i32 = 128;
+/// A few sums are rounded on the way to a bound: what that may do to it, as a share of the largest summand.
+pub(crate) const ROUNDING: f32 = 4.0 * f32::EPSILON;
 
 /// Four entries of each item of a group, an item after the other.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub(crate) struct Cell(pub(crate) [[i8; QUAD]; GROUP]);
 
-/// What is known of the items of a group beside their codes; where there is no item, nothing that could be found.
+/// What is asked of every group of items; where there is no item, nothing that could be found.
 #[derive(Clone, Copy)]
 pub(crate) struct Traits {
     /// What a code stands for.
     pub(crate) scale: [f32; GROUP],
     pub(crate) bias: [f32; GROUP],
+    /// What the sum of products begins with: what [`SHIFT`] adds to it, taken off.
+    pub(crate) start: [i32; GROUP],
+    /// The largest of each of the group's [`Errors`].
+    pub(crate) most: [f32; 3],
+}
+
+/// How far the items of a group may be off.
+#[derive(Clone, Copy)]
+pub(crate) struct Errors {
     /// The length of the vector's difference to what its codes stand for.
     pub(crate) rest: [f32; GROUP],
     /// The length of the vector.
     pub(crate) norm: [f32; GROUP],
-    /// [`SHIFT`] times the sum of the codes.
-    pub(crate) shifted: [i32; GROUP],
+    /// What adding the bias may round off.
+    pub(crate) rounding: [f32; GROUP],
 }
 
-const NOTHING: Traits = Traits {
-    scale: [0.0; GROUP],
-    bias: [f32::NEG_INFINITY; GROUP],
-    rest: [0.0; GROUP],
-    norm: [0.0; GROUP],
-    shifted: [0; GROUP],
-};
+const NOTHING: Traits =
+    Traits { scale: [0.0; GROUP], bias: [f32::NEG_INFINITY; GROUP], start: [0; GROUP], most: [0.0; 3] };
+const NONE: Errors = Errors { rest: [0.0; GROUP], norm: [0.0; GROUP], rounding: [0.0; GROUP] };
 
 /// The codes of a table's rows.
 pub(crate) struct Codes {
@@ -44,6 +51,8 @@ pub(crate) struct Codes {
     pub(crate) cells: Vec<Cell>,
     /// [groups].
     pub(crate) traits: Vec<Traits>,
+    /// [groups].
+    pub(crate) errors: Vec<Errors>,
     /// Cells of a group.
     pub(crate) quads: usize,
 }
@@ -51,8 +60,9 @@ pub(crate) struct Codes {
 impl Codes {
     pub(crate) fn of(table: &[f32], bias: &[f32], width: usize) -> Self {
         let (groups, quads) = (bias.len().div_ceil(GROUP), width.div_ceil(QUAD));
-        let mut cells = vec![Cell::zeroed(); groups * quads];
-        let mut traits = vec![NOTHING; groups];
+        let mut cells = pages::room(groups * quads);
+        cells.resize(groups * quads, Cell::zeroed());
+        let (mut traits, mut errors) = (vec![NOTHING; groups], vec![NONE; groups]);
         for (item, (row, &bias)) in table.chunks_exact(width).zip(bias).enumerate() {
             let (group, place) = (item / GROUP, item % GROUP);
             let coded = Coded::of(row);
@@ -61,12 +71,16 @@ impl Codes {
                     *code = coded.code(entry);
                 }
             }
-            let traits = &mut traits[group];
+            let rounding = if bias.is_finite() { bias.abs() * ROUNDING } else { 0.0 };
+            let (traits, errors) = (&mut traits[group], &mut errors[group]);
             (traits.scale[place], traits.bias[place]) = (coded.scale, bias);
-            (traits.rest[place], traits.norm[place]) = (coded.rest, coded.norm);
-            traits.shifted[place] = SHIFT * row.iter().map(|&entry| i32::from(coded.code(entry))).sum::<i32>();
+            traits.start[place] = -SHIFT * row.iter().map(|&entry| i32::from(coded.code(entry))).sum::<i32>();
+            (errors.rest[place], errors.norm[place], errors.rounding[place]) = (coded.rest, coded.norm, rounding);
+            for (most, own) in traits.most.iter_mut().zip([coded.rest, coded.norm, rounding]) {
+                *most = most.max(own);
+            }
         }
-        Self { cells, traits, quads }
+        Self { cells, traits, errors, quads }
     }
 }
 
@@ -79,6 +93,7 @@ struct Coded {
 }
 
 impl Coded {
+    #[inline(always)]
     fn of(vector: &[f32]) -> Self {
         let largest = vector.iter().fold(0.0_f32, |largest, entry| largest.max(entry.abs()));
         let scale = largest / LARGEST;
@@ -94,7 +109,7 @@ impl Coded {
         coded
     }
 
-    #[inline]
+    #[inline(always)]
     #[allow(clippy::cast_possible_truncation)] // at most 127, but for rounding, which a cast cuts
     fn code(&self, entry: f32) -> i8 {
         (entry * self.inverse).round_ties_even() as i8
@@ -114,6 +129,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    #[inline(always)]
     #[allow(clippy::cast_precision_loss)] // vectors are shorter than 2^24
     pub(crate) fn of(query: &[f32]) -> Self {
         let coded = Coded::of(query);
@@ -134,6 +150,7 @@ impl Asked {
 }
 
 /// Rounded up.
+#[inline(always)]
 #[allow(clippy::cast_possible_truncation)] // that is meant
 fn up(number: f64) -> f32 {
     (number as f32).next_up()

@@ -11,19 +11,36 @@ pub(crate) type Sums = [i32; GROUP];
 
 /// Makes products; a kind of processor each.
 pub(crate) trait Multiply: Copy {
-    /// Of the codes of the items of G groups and the shifted ones of Q queries.
-    fn products<const Q: usize, const G: usize>(self, cells: [&[Cell]; G], quads: [&[[u8; QUAD]]; Q])
-    -> [[Sums; Q]; G];
+    /// Of the codes of the items of G groups and the shifted ones of Q queries, added to what each group's sums begin with.
+    fn products<const Q: usize, const G: usize>(
+        self,
+        cells: [&[Cell]; G],
+        starts: [&Sums; G],
+        quads: &[[[u8; QUAD]; Q]],
+    ) -> [[Sums; Q]; G];
 }
 
 /// Scans with what this processor has.
-pub(crate) fn run<const Q: usize>(scan: Scan<Q>) -> [Shortlist; Q] {
+pub(crate) fn run(scan: Scan) -> Vec<Shortlist> {
     #[cfg(target_arch = "x86_64")]
     if let Some(vnni) = vnni::Vnni::detected() {
         return vnni::run(vnni, scan);
     }
     Arch::new().dispatch(Portable(scan))
 }
+
+/// Asks for the memory at an address, which is needed soon.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+#[allow(unsafe_code)]
+pub(crate) fn ask_for<T>(place: *const T) {
+    // SAFETY: a hint, which neither reads nor writes and may be given for any address; SSE is part of x86-64.
+    unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast()) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+pub(crate) fn ask_for<T>(_place: *const T) {}
 
 #[derive(Clone, Copy)]
 pub(crate) struct Plain;
@@ -33,13 +50,14 @@ impl Multiply for Plain {
     fn products<const Q: usize, const G: usize>(
         self,
         cells: [&[Cell]; G],
-        quads: [&[[u8; QUAD]]; Q],
+        starts: [&Sums; G],
+        quads: &[[[u8; QUAD]; Q]],
     ) -> [[Sums; Q]; G] {
-        let mut sums = [[[0; GROUP]; Q]; G];
+        let mut sums = starts.map(|start| [*start; Q]);
         for g in 0..G {
             for (number, cell) in cells[g].iter().enumerate() {
                 for q in 0..Q {
-                    let quad = quads[q][number].map(i32::from);
+                    let quad = quads[number][q].map(i32::from);
                     for (sum, codes) in sums[g][q].iter_mut().zip(&cell.0) {
                         *sum += (0..QUAD).map(|k| quad[k] * i32::from(codes[k])).sum::<i32>();
                     }
@@ -51,10 +69,10 @@ impl Multiply for Plain {
 }
 
 /// A scan by plain code, compiled for the widest registers there are.
-pub(crate) struct Portable<'a, const Q: usize>(pub(crate) Scan<'a, Q>);
+pub(crate) struct Portable<'a>(pub(crate) Scan<'a>);
 
-impl<'a, const Q: usize> WithSimd for Portable<'a, Q> {
-    type Output = [Shortlist<'a>; Q];
+impl<'a> WithSimd for Portable<'a> {
+    type Output = Vec<Shortlist<'a>>;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) -> Self::Output {
@@ -66,9 +84,9 @@ impl<'a, const Q: usize> WithSimd for Portable<'a, Q> {
 #[cfg(target_arch = "x86_64")]
 mod vnni {
     use std::arch::is_x86_feature_detected;
-    use std::arch::x86_64::{__m512i, _mm512_dpbusd_epi32, _mm512_set1_epi32, _mm512_setzero_si512};
+    use std::arch::x86_64::{__m512i, _mm512_dpbusd_epi32, _mm512_set1_epi32};
 
-    use super::{Cell, Multiply, QUAD, Scan, Shortlist, Sums};
+    use super::{Cell, Multiply, QUAD, Scan, Shortlist, Sums, ask_for};
 
     /// Exists where the processor has the instructions.
     #[derive(Clone, Copy)]
@@ -86,9 +104,9 @@ mod vnni {
     }
 
     #[allow(unsafe_code)]
-    pub(super) fn run<const Q: usize>(vnni: Vnni, scan: Scan<Q>) -> [Shortlist; Q] {
+    pub(super) fn run(vnni: Vnni, scan: Scan) -> Vec<Shortlist> {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
-        fn compiled<const Q: usize>(vnni: Vnni, scan: Scan<Q>) -> [Shortlist; Q] {
+        fn compiled(vnni: Vnni, scan: Scan) -> Vec<Shortlist> {
             scan.run(vnni)
         }
         // SAFETY: a `Vnni` is made by `detected` alone, where the processor has all these features.
@@ -100,18 +118,18 @@ mod vnni {
         fn products<const Q: usize, const G: usize>(
             self,
             cells: [&[Cell]; G],
-            quads: [&[[u8; QUAD]]; Q],
+            starts: [&Sums; G],
+            quads: &[[[u8; QUAD]; Q]],
         ) -> [[Sums; Q]; G] {
             let length = cells[0].len();
             let cells = cells.map(|cells| &cells[..length]);
-            let quads = quads.map(|quads| &quads[..length]);
-            let mut sums = [[zero(self); Q]; G];
+            let quads = &quads[..length];
+            let mut sums: [[__m512i; Q]; G] = starts.map(|start| [bytemuck::cast(*start); Q]);
             for number in 0..length {
-                let mut queries = [zero(self); Q];
-                for q in 0..Q {
-                    queries[q] = four_everywhere(self, quads[q][number]);
-                }
+                let queries: [__m512i; Q] = std::array::from_fn(|q| four_everywhere(self, quads[number][q]));
                 for g in 0..G {
+                    // The groups that follow.
+                    ask_for(cells[g].as_ptr().wrapping_add(number + G * length));
                     let items: __m512i = bytemuck::cast(cells[g][number]);
                     for q in 0..Q {
                         sums[g][q] = add_products(self, sums[g][q], queries[q], items);
@@ -124,15 +142,8 @@ mod vnni {
 
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn zero(_: Vnni) -> __m512i {
-        // SAFETY: a `Vnni` exists, so that the processor has AVX-512.
-        unsafe { _mm512_setzero_si512() }
-    }
-
-    #[inline(always)]
-    #[allow(unsafe_code)]
     fn four_everywhere(_: Vnni, four: [u8; QUAD]) -> __m512i {
-        // SAFETY: as above.
+        // SAFETY: a `Vnni` exists, so that the processor has AVX-512.
         unsafe { _mm512_set1_epi32(i32::from_ne_bytes(four)) }
     }
 
@@ -159,12 +170,13 @@ mod tests {
                 Cell(std::array::from_fn(|item| std::array::from_fn(|k| byte(number, item * QUAD + k).cast_signed())))
             };
             let cells: [Vec<Cell>; 2] = std::array::from_fn(|g| (0..length).map(|n| cell(g * length + n)).collect());
-            let quads: [Vec<[u8; QUAD]>; 3] = std::array::from_fn(|q| {
-                (0..length).map(|n| std::array::from_fn(|k| byte(q + 50, n * QUAD + k))).collect()
-            });
+            let quad = |q: usize, number: usize| std::array::from_fn(|k| byte(q + 50, number * QUAD + k));
+            let quads: Vec<[[u8; QUAD]; 3]> =
+                (0..length).map(|number| std::array::from_fn(|q| quad(q, number))).collect();
             let cells = [&*cells[0], &*cells[1]];
-            let quads = [&*quads[0], &*quads[1], &*quads[2]];
-            assert_eq!(vnni.products(cells, quads), Plain.products(cells, quads));
+            let starts = [[3; GROUP], [-5; GROUP]];
+            let starts = [&starts[0], &starts[1]];
+            assert_eq!(vnni.products(cells, starts, &quads), Plain.products(cells, starts, &quads));
         }
     }
 }
