@@ -7,11 +7,15 @@ the select window and judged on validation; then it is fitted again on train + v
 validation) and ranks every test position, and, for RetailRocket, COTREC's pairs of prefix and target. Models that depend on a seed are
 fitted once a seed. What was done is kept in --folder, a model and a JSON file each, so that an interrupted call goes on.
 
-`ms a query`: sessions of test prefixes, one at a time, one thread, 20 items, by what a package is served with, in this process.
+`ms a query`: sessions of test prefixes, one at a time, one thread, 20 items, by what a package is served with, in a process of its own.
+`in memory`: by how much that process's resident memory, as the operating system has it, grows from where everything is imported until
+the model is loaded and has answered; of a file that is mapped into memory, the pages that were read. `trials`: settings that were
+compared on validation, which are not the same number for every model; benchmarks/trials.py gives every model the same.
 --write writes benchmarks/accuracy.md and docs/accuracy.svg.
 """
 
 import argparse
+import json
 import statistics
 import sys
 import time
@@ -22,10 +26,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.children import in_child  # noqa: E402
 from benchmarks.conformance import RETAILROCKET, data_folder, window  # noqa: E402
 from recsys.evaluation.bootstrap import interval, paired_difference  # noqa: E402
 from recsys.evaluation.ranking import flat_metrics, gains, rank_targets  # noqa: E402
@@ -65,6 +71,7 @@ KNN = {
     },
     "rsc15_100k": {
         "sample": 0,
+        "neighbours": 500,
         "max_length": 40,
         "query_decay": "harmonic",
         "query_scale": 2.08,
@@ -113,6 +120,8 @@ class Entry:
         Of an ensemble: the entry whose networks, one a seed, are scored as one.
     seeded
         Whether it is fitted once a seed.
+    trials
+        By log: how many settings were compared on validation, as docs/decisions/0006, 0012, 0015 and 0018 tell.
     """
 
     name: str
@@ -121,22 +130,27 @@ class Entry:
     members: tuple[str, ...] = ()
     joins: str | None = None
     seeded: bool = False
+    trials: dict[str, int] = field(default_factory=dict)
 
 
 def _on_all(**parameters: Any) -> dict[str, dict[str, Any]]:
     return {log: parameters for log in LOGS}
 
 
+def _trials(*counts: int) -> dict[str, int]:
+    return dict(zip(LOGS, counts, strict=True))
+
+
 ENTRIES = {
     entry.name: entry
     for entry in (
-        Entry("popularity", "popularity"),
-        Entry("item-to-item", "item_to_item", _on_all(direction="both")),
-        Entry("session-kNN", "session_knn", KNN),
-        Entry("GRU4Rec", "gru4rec", GRU4REC, seeded=True),
+        Entry("popularity", "popularity", trials=_trials(1, 1)),
+        Entry("item-to-item", "item_to_item", _on_all(direction="both"), trials=_trials(5, 5)),
+        Entry("session-kNN", "session_knn", KNN, trials=_trials(303, 303)),
+        Entry("GRU4Rec", "gru4rec", GRU4REC, seeded=True, trials=_trials(6, 49)),
         Entry("GRU4Rec, all seeds", "gru4rec", joins="GRU4Rec"),
-        Entry("blend", "blend", members=("GRU4Rec", "session-kNN", "item-to-item"), seeded=True),
-        Entry("re-ranker", "reranker", members=("GRU4Rec", "session-kNN", "item-to-item"), seeded=True),
+        Entry("blend", "blend", members=("GRU4Rec", "session-kNN", "item-to-item"), seeded=True, trials=_trials(1, 7)),
+        Entry("re-ranker", "reranker", members=("GRU4Rec", "session-kNN", "item-to-item"), seeded=True, trials=_trials(33, 7)),
         Entry("blend, all seeds", "blend", members=("GRU4Rec, all seeds", "session-kNN", "item-to-item")),
         Entry("re-ranker, all seeds", "reranker", members=("GRU4Rec, all seeds", "session-kNN", "item-to-item")),
     )
@@ -146,8 +160,8 @@ ENTRIES = {
 class Log:
     """A log's windows and what was fitted on them."""
 
-    def __init__(self, name: str, folder: Path, threads: int, seeds: list[int]) -> None:
-        self.name, self.folder, self.threads, self.seeds = name, folder / name, threads, seeds
+    def __init__(self, name: str, folder: Path, threads: int, seeds: list[int], entries: dict[str, Entry] = ENTRIES) -> None:
+        self.name, self.folder, self.threads, self.seeds, self.entries = name, folder / name, threads, seeds, entries
         fit = window(name, folder / "windows").parent
         self.paths = {"select": fit / "select", "final": fit / "final"}
 
@@ -169,14 +183,14 @@ class Log:
         given = dict(entry.parameters.get(self.name, {}))
         seconds = 0.0
         if entry.members:
-            own = {name: self.fitted(ENTRIES[name], seed if ENTRIES[name].seeded else 1, which) for name in entry.members}
+            own = {name: self.fitted(self.entries[name], seed if self.entries[name].seeded else 1, which) for name in entry.members}
             seconds = sum(read_json(path / "training.json")["training_seconds"] for path in own.values())
             context.members = {name: path / "model" for name, path in own.items()}
             given["combines"] = [_member(name, path) for name, path in own.items()]
             if which == "final":
                 context.learned = self.fitted(entry, seed, "select") / "model"
         if entry.joins is not None:
-            own = [self.fitted(ENTRIES[entry.joins], one, which) for one in self.seeds]
+            own = [self.fitted(self.entries[entry.joins], one, which) for one in self.seeds]
             seconds = sum(read_json(path / "training.json")["training_seconds"] for path in own)
             model = _joined([load_model(path / "model") for path in own])
         else:
@@ -195,18 +209,26 @@ class Log:
         """How long the final fit took: of several networks as often as one; of models over models with their members', and with learning on
         validation, which it takes over."""
         if entry.joins is not None:
-            return len(self.seeds) * self.training_seconds(ENTRIES[entry.joins], seed)
+            return len(self.seeds) * self.training_seconds(self.entries[entry.joins], seed)
 
         def told(which: str, one: Entry) -> float:
             return read_json(self.fitted(one, seed if one.seeded else 1, which) / "training.json")["training_seconds"]
 
-        members = [ENTRIES[name] for name in entry.members]
+        members = [self.entries[name] for name in entry.members]
         windows = ("select", "final") if members else ("final",)
         own = sum(told(which, entry) - sum(told(which, member) for member in members) for which in windows)
         return own + sum(self.training_seconds(member, seed) for member in members)
 
     def measured(self, entry: Entry, seed: int) -> dict[str, Any]:
-        """Figures of an entry on validation, test and pairs, measured where they were not yet."""
+        """Figures and costs of an entry, measured where they were not yet."""
+        final = self.fitted(entry, seed, "final")
+        cost = final.with_name(f"{final.name}.cost.json")
+        if not cost.is_file():
+            write_json(cost, self.served(final))
+        return self.scored(entry, seed) | read_json(cost)
+
+    def scored(self, entry: Entry, seed: int) -> dict[str, Any]:
+        """Figures of an entry on validation, test and pairs, made where they were not yet."""
         select, final = (self.fitted(entry, seed, which) for which in ("select", "final"))
         done = final.with_name(f"{final.name}.json")
         if not done.is_file():
@@ -222,10 +244,7 @@ class Log:
                 self.keep(final, "pairs", ranks, owners)
                 result["pairs"] = flat_metrics(ranks)
             write_json(done, result)
-        cost = final.with_name(f"{final.name}.cost.json")
-        if not cost.is_file():
-            write_json(cost, self.served(final))
-        return read_json(done) | read_json(cost)
+        return read_json(done)
 
     def well_known(self, which: str) -> np.ndarray:
         """Whether each target of a split has the clicks in training that these logs' publishers asked for: bool."""
@@ -251,27 +270,36 @@ class Log:
         return np.where(pairs.known, ranks, EXCLUDED), pairs.owners
 
     def served(self, final: Path) -> dict[str, float]:
-        """Milliseconds a query (median, 90%) and megabytes of what is served."""
-        use_threads(1)
+        """Milliseconds a query (median, 90%), megabytes of what is served, and megabytes of memory that it takes."""
         export = final.with_name(f"{final.name}.export")
-        described = export_model(final / "model", export / "model", StageSettings())
-        runtime = import_module(f"recsys.serving.{described['runtime']}_runtime")
-        described |= {"exclude_session_items": False}
+        described = export_model(final / "model", export / "model", StageSettings()) | {"exclude_session_items": False}
         artifacts = export if described["runtime"] == "native" else export / "model"
-        scorer = runtime.load_scorer(artifacts, described)
-        sessions = self.held_out("final")
-        positions = sessions.targets()
-        random = np.random.default_rng(1)
-        taken = []
-        for place in random.choice(len(positions), QUERIES + 50):
-            query = sessions.items[sessions.offsets[positions.session[place]] : positions.click[place]].tolist()
-            begin = time.perf_counter()
-            scorer.top([query], 20)
-            taken.append(1e3 * (time.perf_counter() - begin))
-        use_threads(self.threads)
+        request = {"artifacts": str(artifacts), "described": described, "test": str(self.paths["final"] / "test.parquet")}
+        found = in_child("accuracy.py", request, threads=1)
         size = sum(path.stat().st_size for path in export.rglob("*") if path.is_file())
-        median, high = np.percentile(taken[50:], (50, 90))
-        return {"ms_median": float(median), "ms_p90": float(high), "megabytes": size / 1e6}
+        return found | {"megabytes": size / 1e6}
+
+
+def asked(request: dict[str, Any]) -> dict[str, float]:
+    """What a child process measures: it loads what is served and asks it, after everything was imported."""
+    use_threads(1)
+    runtimes = {name: import_module(f"recsys.serving.{name}_runtime") for name in ("native", "onnx", "combined")}
+    for name in ("lightgbm", "rust_sessionizer.neighbours", "recsys.serving.network_scorer"):
+        import_module(name)
+    sessions = Sessions.from_parquet(Path(request["test"]))
+    positions = sessions.targets()
+    places = np.random.default_rng(1).choice(len(positions), QUERIES + 50)
+    queries = [sessions.items[sessions.offsets[positions.session[place]] : positions.click[place]].tolist() for place in places]
+    before = psutil.Process().memory_info().rss
+    scorer = runtimes[request["described"]["runtime"]].load_scorer(Path(request["artifacts"]), request["described"])
+    taken = []
+    for query in queries:
+        begin = time.perf_counter()
+        scorer.top([query], 20)
+        taken.append(1e3 * (time.perf_counter() - begin))
+    resident = psutil.Process().memory_info().rss - before
+    median, high = np.percentile(taken[50:], (50, 90))
+    return {"ms_median": float(median), "ms_p90": float(high), "resident": resident / 1e6}
 
 
 def _joined(networks: list[Any]) -> Any:
@@ -305,25 +333,29 @@ def table(log: Log, which: str, entries: list[Entry], seeds: list[int]) -> list[
     more = f" R@20, {PUBLISHED_SUPPORT} clicks in training | MRR@20, likewise |" if by_clicks else ""
     lines = [f"| | R@1 | R@5 | R@20 | MRR@20 |{more}", f"|---|---|---|---|---|{'---|---|' if by_clicks else ''}"]
     for entry in entries:
-        found = [log.measured(entry, seed)[which] for seed in _seeds(entry, seeds)]
+        found = [log.scored(entry, seed)[which] for seed in _seeds(entry, seeds)]
         cells = [_told([one[metric] for one in found]) for metric in SHOWN]
         ranks, sessions = log.ranks(entry, 1, which)
         for place, metric in ((2, "recall@20"), (3, "mrr@20")):
             bounds = interval(gains(metric, ranks), sessions, RESAMPLES, 0.95)
             cells[place] += f" ({bounds['low']:.4f} to {bounds['high']:.4f})".replace("(0", "(").replace("to 0", "to ")
         if by_clicks:
-            known = [log.measured(entry, seed)[f"{which} well known"] for seed in _seeds(entry, seeds)]
+            known = [log.scored(entry, seed)[f"{which} well known"] for seed in _seeds(entry, seeds)]
             cells += [_told([one[metric] for one in known]) for metric in SHOWN[2:]]
         lines.append(f"| {entry.name} | {' | '.join(cells)} |")
     return lines
 
 
 def costs(log: Log, entries: list[Entry]) -> list[str]:
-    lines = ["| | training, s | ms a query, median | 90% | served, MB |", "|---|--:|--:|--:|--:|"]
+    lines = ["| | trials | training, s | ms a query, median | 90% | files, MB | in memory, MB |", "|---|--:|--:|--:|--:|--:|--:|"]
     for entry in entries:
         found = log.measured(entry, 1)
-        columns = [log.training_seconds(entry, 1), *(found[key] for key in ("ms_median", "ms_p90", "megabytes"))]
-        lines.append(f"| {entry.name} | {columns[0]:,.1f} | {columns[1]:.2f} | {columns[2]:.2f} | {columns[3]:,.0f} |")
+        cells = [
+            str(entry.trials.get(log.name, "")),
+            f"{log.training_seconds(entry, 1):,.1f}",
+        ]
+        cells += [f"{found['ms_median']:.2f}", f"{found['ms_p90']:.2f}", f"{found['megabytes']:,.0f}", f"{found['resident']:,.0f}"]
+        lines.append(f"| {entry.name} | {' | '.join(cells)} |")
     return lines
 
 
@@ -335,7 +367,7 @@ def apart(log: Log, which: str, entries: list[Entry]) -> list[str]:
             continue
         for metric in ("recall@20", "mrr@20"):
             ranks, sessions = log.ranks(entry, 1, which)
-            best = max(entry.members, key=lambda name, metric=metric: log.measured(ENTRIES[name], 1)[which][metric])
+            best = max(entry.members, key=lambda name, metric=metric: log.scored(ENTRIES[name], 1)[which][metric])
             its, _ = log.ranks(ENTRIES[best], 1, which)
             gap = paired_difference(gains(metric, ranks), gains(metric, its), sessions, RESAMPLES, 0.95)
             told = f"{gap['mean']:+.4f} ({gap['low']:+.4f} to {gap['high']:+.4f})"
@@ -377,7 +409,11 @@ def main() -> None:
     arguments.add_argument("--only", nargs="+", choices=LOGS, default=list(LOGS))
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--write", action="store_true")
+    arguments.add_argument("--child", help=argparse.SUPPRESS)
     given = arguments.parse_args()
+    if given.child is not None:
+        print(json.dumps(asked(json.loads(given.child))))
+        return
     use_threads(given.threads)
     logs = [Log(name, given.folder.resolve(), given.threads, given.seeds) for name in given.only]
     entries = list(ENTRIES.values())
@@ -387,7 +423,8 @@ def main() -> None:
         "Chosen on validation, fitted again on train + valid, scored once on test (`python benchmarks/accuracy.py --write`, which says",
         f"what is measured). Mean of the seeds {', '.join(map(str, given.seeds))} ± half their range; in brackets the 95% interval",
         "of seed 1 by resampling sessions. *All seeds*: the networks of all of them scored as one. *5 clicks in training*: the targets",
-        "that have as many, since both logs were published without items that have fewer in all (docs/evaluation.md).",
+        "that have as many, since both logs were published without items that have fewer in all (docs/evaluation.md). *Trials*: settings",
+        "that were compared on validation; [trials.md](trials.md) gives every model the same number.",
     ]
     for log in logs:
         lines += ["", f"## {log.name}"]

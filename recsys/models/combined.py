@@ -128,10 +128,7 @@ class Combined(Model):
             raise DataError(f"there is no validation session with two clicks for the {self.family} to learn from; lengthen split.valid")
         if valid.starts is None:
             raise DataError(f"the {self.family} needs to know when validation sessions start; read them with their column `start`")
-        starts = valid.starts[positions.session]
-        ordered = np.sort(starts)
-        bounds = ordered[[int(share * len(starts)) for share in _STAGES]]
-        self.learn_stages(valid, np.concatenate([_ALWAYS, np.unique(np.append(bounds, ordered[-1] + 1))]))
+        self.learn_stages(valid, stage_starts(valid.starts[positions.session]))
 
     def learn_stages(self, valid: Sessions, since: np.ndarray) -> None:
         """Learn the stages that begin at the times `since`, int64 [stages]: each from the sessions that start before."""
@@ -246,6 +243,13 @@ class Combined(Model):
         names = [member.name for member in model.parameters.combines] if with_members else []
         model.members_ = {name: load_model(folder / MEMBERS / name) for name in names}
         return model
+
+
+def stage_starts(starts: np.ndarray) -> np.ndarray:
+    """When each stage begins, by when each prediction's session starts, int64 [P]: int64 [stages], the last after all of them."""
+    ordered = np.sort(starts)
+    bounds = ordered[[int(share * len(starts)) for share in _STAGES]]
+    return np.concatenate([_ALWAYS, np.unique(np.append(bounds, ordered[-1] + 1))])
 
 
 def _way_of(parameters: BlendParameters) -> dict[str, Any]:

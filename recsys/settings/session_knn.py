@@ -20,7 +20,7 @@ class SessionKNNParameters(Section):
     """Most recent sessions kept an item."""
     sample: int = Field(default=1_000, ge=0)
     """Most recent sessions that share an item with the current one and are compared with it; 0: all."""
-    neighbours: int = Field(default=500, ge=1)
+    neighbours: int = Field(default=200, ge=1)
     """Most similar of these, which vote."""
     max_length: int = Field(default=20, ge=1, le=64)
     """Last clicks of the current session that are looked at."""

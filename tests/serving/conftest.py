@@ -111,7 +111,7 @@ def make_shop(folder: Path, family: str = "gru4rec", ids: list | None = None, ex
 
 
 def combined(folder: Path, family: str, lists: list[list[int]], vocabulary: pl.DataFrame) -> Model:
-    """A model over a network, neighbours and counts, which learned on the last sessions what to make of them."""
+    """A model over a network, neighbours and counts, whose lists are shorter than the vocabulary; it learned on the last sessions."""
     members = {"net": random_gru4rec([8])}
     for name, own in (("near", "session_knn"), ("follow", "item_to_item")):
         members[name] = model_class(own)().fit(FitData(Sessions.from_lists(lists), vocabulary))
@@ -123,7 +123,7 @@ def combined(folder: Path, family: str, lists: list[list[int]], vocabulary: pl.D
         Member(name=name, run=name, model=member.family, seed=member.seed, parameters=member.parameters.model_dump())
         for name, member in members.items()
     ]
-    own = {"rounds": 5, "least_in_leaf": 3, "depth": N_ITEMS} if family == "reranker" else {}
+    own = {"candidates": 40} | ({"rounds": 5, "least_in_leaf": 3, "depth": N_ITEMS} if family == "reranker" else {})
     valid = Sessions.from_lists(lists[20:])
     valid = Sessions(valid.items, valid.offsets, starts=np.arange(len(valid), dtype=np.int64))
     kind = model_class(family)
@@ -167,6 +167,18 @@ def native_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 def knn_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """A native family whose package carries the extension, and an index that is mapped into memory."""
     return make_shop(tmp_path_factory.mktemp("knn"), "session_knn")
+
+
+@pytest.fixture(scope="session")
+def blend_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A model over models: its package carries a graph, an index, counts, and what combines them."""
+    return make_shop(tmp_path_factory.mktemp("blend"), "blend")
+
+
+@pytest.fixture(scope="session")
+def reranker_shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """As the blend's, and trees; what the session holds is left out."""
+    return make_shop(tmp_path_factory.mktemp("reranker"), "reranker", exclude=True)
 
 
 @pytest.fixture(scope="session")

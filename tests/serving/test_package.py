@@ -13,6 +13,7 @@ import pytest
 
 from recsys.errors import PackageError
 from recsys.files import read_json, write_json
+from recsys.serving.export import read_export
 from recsys.serving.manifest import package_digest, read_package
 from recsys.serving.package import build_package
 from recsys.serving.parity import check_parity, listed_rank
@@ -62,7 +63,7 @@ def fake_recommender(ids: list, id_type: str, max_session_length: int = 5) -> Re
     return Recommender(Echo(), items, id_type, max_session_length)
 
 
-@pytest.mark.parametrize("kind", ["shop", "native_shop", "knn_shop"])
+@pytest.mark.parametrize("kind", ["shop", "native_shop", "knn_shop", "blend_shop", "reranker_shop"])
 def test_a_package_answers_where_the_project_cannot_be_imported(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     shop: Shop = request.getfixturevalue(kind)
     package = tmp_path / "elsewhere"
@@ -79,29 +80,38 @@ def test_a_package_answers_where_the_project_cannot_be_imported(kind: str, reque
     )
     assert run.returncode == 0, run.stderr[-2000:]
     answers = json.loads(run.stdout.splitlines()[-1])
-    indices, scores = shop.model.recommend(Sessions.from_lists([[3, 9]]), 4)
+    queries = Sessions.from_lists([[3, 9]])
+    indices, scores = shop.model.recommend(queries, 4, exclude=queries if shop.settings.evaluation.exclude_session_items else None)
     assert answers[0]["recommendations"] == [ids[index] for index in indices[0]]
     np.testing.assert_allclose(answers[0]["scores"], scores[0], rtol=1e-4)
     popular = {"recommendations": ids[:4], "scores": [160.0, 159.0, 158.0, 157.0], "fallback": "popular"}
     assert answers[1:] == [popular, popular]
 
 
-@pytest.mark.parametrize("family", ["blend", "reranker"])
-def test_a_package_of_several_models_is_altered_in_no_part(family: str, new_shop: Callable[..., Shop], tmp_path: Path) -> None:
-    shop = new_shop(family=family)
-    parts = {path.relative_to(shop.package).as_posix() for path in shop.package.rglob("*") if path.is_file()}
-    model = "artifacts/model"
-    expected = {f"{model}/members/net/session.onnx", f"{model}/members/near/model/sessions.knn", f"{model}/combination/model.safetensors"}
-    assert expected <= parts
-    assert any(name.startswith(f"{model}/combination/trees-") for name in parts) == (family == "reranker")
-    manifest = read_package(shop.package)
-    assert {name: part["runtime"] for name, part in manifest["members"].items()} == {"net": "onnx", "near": "native", "follow": "native"}
-    package = tmp_path / "altered"
-    shutil.copytree(shop.package, package)
-    altered = package / model / "members" / "net" / "session.onnx"
-    altered.write_bytes(altered.read_bytes() + b"0")
-    with pytest.raises(PackageError, match=r"session\.onnx was altered"):
-        read_package(package)
+def test_a_package_of_several_models_holds_their_parts(blend_shop: Shop, reranker_shop: Shop) -> None:
+    for shop, own in ((blend_shop, set()), (reranker_shop, {f"combination/trees-{stage}.txt" for stage in range(1, 5)})):
+        manifest = read_package(shop.package)
+        runtimes = {name: part["runtime"] for name, part in manifest["members"].items()}
+        assert runtimes == {"net": "onnx", "near": "native", "follow": "native"}
+        parts = {"members/net/session.onnx", "members/near/model/sessions.knn", "combination/model.safetensors"} | own
+        assert {f"artifacts/model/{part}" for part in parts} <= manifest["files"].keys()
+        assert {path.name for path in (shop.package / "code").iterdir()} == {"recsys", "rust_sessionizer"}
+        code = {path.relative_to(shop.package / "code").as_posix() for path in (shop.package / "code").rglob("*.py")}
+        trains = ("recsys/training/", "recsys/models/gru4rec.py", "recsys/models/gru4rec_network.py")
+        assert not [name for name in code if name.startswith(trains)]
+        assert ("lightgbm" in (shop.package / "requirements.txt").read_text()) == (shop is reranker_shop)
+
+
+@pytest.mark.parametrize("name", ["members/net/session.onnx", "members/near/model/sessions.knn", "combination/model.safetensors"])
+def test_a_package_of_several_models_is_altered_in_no_part(name: str, blend_shop: Shop, tmp_path: Path) -> None:
+    for folder, where, read in ((blend_shop.package, "artifacts/model", read_package), (blend_shop.export, "model", read_export)):
+        copied = tmp_path / where.replace("/", "-")
+        shutil.copytree(folder, copied)
+        assert read(copied)
+        part = copied / where / name
+        part.write_bytes(part.read_bytes() + b"x")
+        with pytest.raises(PackageError, match=f"{Path(name).name}.* was altered"):
+            read(copied)
 
 
 def test_a_package_holds_no_pickle_and_no_training_code(shop: Shop) -> None:
@@ -202,6 +212,29 @@ def test_the_package_scores_what_the_model_scored(family: str, exclude: bool, ne
     assert parity["test"]["predictions over serve.max_session_length"] > 0  # the test sessions are longer than what serving looks at
     assert abs(parity["test"]["difference"]) < 1e-12
     assert parity["test"]["recall@20 through the package"] > 0
+
+
+@pytest.mark.parametrize("kind", ["blend_shop", "reranker_shop"])
+def test_a_package_of_several_models_lists_what_the_model_lists(kind: str, request: pytest.FixtureRequest) -> None:
+    shop: Shop = request.getfixturevalue(kind)
+    package, ids = mlflow.pyfunc.load_model(str(shop.package)), np.array(integer_ids())
+    random = np.random.default_rng(7)
+    lists = [random.integers(0, N_ITEMS, length).tolist() for length in (1, 2, 5, MAX_LENGTH)]
+    answers = package.predict(pd.DataFrame({"session": [ids[own].tolist() for own in lists]}), params={"k": N_ITEMS})
+    for own, answer in zip(lists, answers, strict=True):
+        query = Sessions.from_lists([own])
+        exclude = query if shop.settings.evaluation.exclude_session_items else None
+        items, scores = shop.model.recommend(query, N_ITEMS, exclude=exclude)
+        listed = items[0] >= 0
+        assert answer["recommendations"] == ids[items[0][listed]].tolist()
+        np.testing.assert_allclose(answer["scores"], scores[0][listed], rtol=1e-4, atol=1e-5)
+        assert not exclude or not set(answer["recommendations"]) & set(ids[own].tolist())
+
+
+def test_parity_refuses_a_package_of_another_blend(blend_shop: Shop, reranker_shop: Shop) -> None:
+    given = (blend_shop.items, blend_shop.test, blend_shop.metrics, reranker_shop.settings)
+    with pytest.raises(PackageError, match=r"other scores than the fitted reranker|another number of items"):
+        check_parity(reranker_shop.model_folder, blend_shop.package, *given)
 
 
 def test_parity_refuses_a_package_of_another_model_and_metrics_of_another_test(shop: Shop, native_shop: Shop, tmp_path: Path) -> None:
