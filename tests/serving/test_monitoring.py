@@ -279,7 +279,10 @@ def test_what_was_asked_is_counted_whichever_worker_answered(workers: int, shop:
 
 def test_refusals_by_load_are_counted(shop: Shop) -> None:
     rows = [{"session": [IDS[(at + step) % len(IDS)] for step in range(10)]} for at in range(500)]
-    with running_server(shop.package, ServeSettings(queue=1, inference_threads=1, timeout=600_000)) as server, ThreadPoolExecutor(16) as pool:
+    with (
+        running_server(shop.package, ServeSettings(queue=1, inference_threads=1, timeout=600_000)) as server,
+        ThreadPoolExecutor(16) as pool,
+    ):
         statuses: list[int] = []
         while 503 not in statuses:
             statuses += [reply.status for reply in pool.map(server.invoke, [{"inputs": rows, "params": {"k": 50}}] * 32)]
