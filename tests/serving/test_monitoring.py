@@ -15,6 +15,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -452,8 +453,8 @@ def test_a_real_prometheus_answers_every_query_and_sees_every_alert(shop: Shop, 
         assert eventually(healthy), asked.firing()
 
         for name, expression in QUERIES.items():
-            filled = expression.replace("$__rate_interval", "1m").replace("$job", "recsys").replace("$instance", re.escape(good.address))
-            found = asked.result(filled.replace("\\", "\\\\"))
+            filled = expression.replace("$__rate_interval", "5m").replace("$job", "recsys").replace("$instance", re.escape(good.address))
+            found = eventually(partial(asked.result, filled.replace("\\", "\\\\")))
             assert found, name
             assert any(float(one["value"][1]) >= 0 for one in found), name
         for rule in asked.get("/api/v1/rules")["data"]["groups"]:
