@@ -90,9 +90,8 @@ class Row:
 def all_rows(packages: list[str]) -> dict[str, Row]:
     """Every row by name."""
     rows = {f"{server}-{clients}": Row(server, "shop", clients) for server in ("ours", "bare", "mlflow") for clients in CLIENTS}
-    rows["long-16"] = Row("ours", "shop", 16, long=True)
     rows |= {f"workers-{clients}": Row("ours", "shop", clients, settings=_TWO) for clients in (1, 8, 16, 24, 32)}
-    rows["workers-long-16"] = Row("ours", "shop", 16, long=True, settings=_TWO)
+    rows["workers-long-20"] = Row("ours", "shop", 20, long=True, settings=_TWO)
     rows |= {f"clicks-{clients}": Row("ours", "shop", clients, path="clicks") for clients in (1, 16)}
     rows["overload"] = Row("ours", "shop", OVERLOAD_CLIENTS, load="overload")
     rows |= {f"blend-{clients}": Row("ours", "blend", clients) for clients in (1, 8, 16)}

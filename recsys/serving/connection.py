@@ -5,6 +5,7 @@ an answer and its body apart, and uvloop sends each at once, which takes longer 
 """
 
 import asyncio
+from collections.abc import Callable
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -61,6 +62,8 @@ class Exchange(RequestResponseCycle):
 class Connection(HttpToolsProtocol):
     """One connection."""
 
+    _lost = False
+    _then: Callable[[], None] | None = None
     _in_head = False
     _until: float | None = None
     _arrived = 0
@@ -69,6 +72,20 @@ class Connection(HttpToolsProtocol):
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
         self._watch(0)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        super().connection_lost(exc)
+        self._lost = True
+        if self._then is not None:
+            self._then()
+
+    def when_lost(self, then: Callable[[], None]) -> None:
+        """Have `then` called when the connection has ended; at once if it has."""
+        if self._lost:
+            then()
+        else:
+            self._then = then
 
     def on_message_begin(self) -> None:
         """See httptools."""

@@ -212,6 +212,7 @@ def serve_package(start: Start, port: int | None = None) -> None:
     from recsys.serving.connection import Connection
     from recsys.serving.metrics import share_between_processes
     from recsys.serving.session_store import temporary_folder
+    from recsys.serving.shared_listener import make_places
 
     settings = start.settings
     make_guard(settings, os.environ.get(TOKEN_VARIABLE))
@@ -256,6 +257,8 @@ def serve_package(start: Start, port: int | None = None) -> None:
             return
 
         folders.enter_context(share_between_processes())
+        make_places(sessions / "places", settings.workers)
+        options["loop"] = "recsys.serving.shared_listener:SharedListenerLoop"
         os.environ[START_VARIABLE] = start.model_dump_json()
         os.environ[END_WITH_PARENT] = str(os.getpid())
         config = uvicorn.Config("recsys.serving.server:app_from_environment", factory=True, workers=settings.workers, **options)
