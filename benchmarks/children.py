@@ -40,7 +40,7 @@ def _reset_peak() -> None:
 
 
 def measure(work: Callable[[], object], answer: Callable[[object], object], repeats: int) -> dict:
-    """Seconds of every repeat, processor seconds of the best, the peak of extra memory of the first (its result included), the answer."""
+    """Seconds of every repeat, processor seconds of the best, the largest peak of extra memory (the result included), the answer."""
     seconds, busy, extra, found_answer = [], [], 0, None
     for repeat in range(repeats):
         _reset_peak()
@@ -49,8 +49,9 @@ def measure(work: Callable[[], object], answer: Callable[[object], object], repe
         found = work()
         seconds.append(time.perf_counter() - begin)
         busy.append(time.process_time() - used)
+        # What was freed before and is given back meanwhile hides as much: not in every repeat.
+        extra = max(extra, _peak() - before)
         if repeat == 0:
-            extra = _peak() - before
             found_answer = answer(found)
         del found
     return {"seconds": seconds, "busy": min(busy), "extra": extra, "answer": found_answer}

@@ -78,8 +78,8 @@ def test_files_and_memory_give_the_same(tmp_path, monkeypatch, kind, texts, sepa
 
 def test_the_limit_decides(tmp_path):
     log = open_log([part(tmp_path / "0.parquet", 0)], [], None)
-    assert fits(log, 64 << 20)
-    assert not fits(log, 100_000)
+    assert fits(log, 320 << 20)
+    assert not fits(log, 300 << 20)
 
 
 def test_what_memory_refuses_files_refuse_too(tmp_path):

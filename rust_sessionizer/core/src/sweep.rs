@@ -253,7 +253,7 @@ fn number_stretch<T: Timeline>(events: &T, gap: u64, first: usize, numbers: &mut
             let before = swap(&mut recent, events, place, low);
             // Chosen without a branch: whether an event begins a session is a coin's toss.
             let goes_on = (before != place) & is_near(events.time(before), events.time(place), gap);
-            if goes_on & (before < first) {
+            if before < first && goes_on {
                 numbers[place - first] = ELSEWHERE;
                 continue;
             }
