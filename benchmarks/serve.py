@@ -583,11 +583,16 @@ def table(rows: dict[str, Row], kept: dict[str, list[dict]]) -> str:
 
 
 def draw(kept: dict[str, list[dict]], path: Path) -> None:
-    """Requests a second and p90 of the three servers by clients."""
+    """Requests a second and p90 of the servers by clients."""
     from recsys.figures.style import plots, save
 
-    colours = {"ours": "#c2410c", "bare": "#64748b", "mlflow": "#94a3b8"}
-    names = {"ours": "recsys serve", "bare": "FastAPI + onnxruntime", "mlflow": "mlflow models serve"}
+    colours = {"workers": "#9a3412", "ours": "#ea8a5a", "bare": "#64748b", "mlflow": "#b6c2d1"}
+    names = {
+        "workers": "recsys serve, two workers",
+        "ours": "recsys serve",
+        "bare": "FastAPI + onnxruntime",
+        "mlflow": "mlflow models serve",
+    }
     medians = {
         (server, clients): {
             "rate": statistics.median(run["requests"] / run["seconds"] for run in kept[f"{server}-{clients}"]),
@@ -603,11 +608,11 @@ def draw(kept: dict[str, list[dict]], path: Path) -> None:
     titles = {"rate": "Requests a second, by clients", "p90": "p90 in milliseconds, by clients"}
     for axis, (measured, title) in zip(axes, titles.items(), strict=True):
         for place, server in enumerate(colours):
-            at = [position + 0.29 * (place - 1) for position, clients in enumerate(CLIENTS) if (server, clients) in medians]
+            at = [position + 0.215 * (place - 1.5) for position, clients in enumerate(CLIENTS) if (server, clients) in medians]
             heights = [medians[server, clients][measured] for clients in CLIENTS if (server, clients) in medians]
-            bars = axis.bar(at, heights, 0.27, color=colours[server], label=names[server])
+            bars = axis.bar(at, heights, 0.2, color=colours[server], label=names[server])
             shown = [f"{height:,.0f}" if measured == "rate" or height >= 10 else f"{height:.1f}" for height in heights]
-            axis.bar_label(bars, shown, fontsize=6.5, padding=1)
+            axis.bar_label(bars, shown, fontsize=5.5, padding=1)
         axis.set_xticks(range(len(CLIENTS)), [str(clients) for clients in CLIENTS])
         axis.set_title(title)
         axis.grid(visible=False, axis="x")
@@ -615,7 +620,7 @@ def draw(kept: dict[str, list[dict]], path: Path) -> None:
             axis.set_yscale("log")
             axis.yaxis.set_major_formatter("{x:g}")
             axis.margins(y=0.1)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     save(figure, path)
 
 
