@@ -161,7 +161,7 @@ class App:
         identifier = request_id(headers.get(b"x-request-id"))
         marks = ((b"x-request-id", identifier),)
         told: dict[str, Any] = {}
-        self._in_flight += 1
+        self._in_flight += endpoint != "pages"
         status = 500
         try:
             self._guard.check_host(headers.get(b"host"))
@@ -195,7 +195,7 @@ class App:
             sentence = "The server could not answer this request; its log says why."
             await respond(send, 500, refusal("INTERNAL_ERROR", sentence), headers=marks)
         finally:
-            self._in_flight -= 1
+            self._in_flight -= endpoint != "pages"
             seconds = time.perf_counter() - begin
             self._metrics.request(endpoint, status, seconds)
             self._log.request(identifier, endpoint, status, seconds, **told)

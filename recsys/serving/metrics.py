@@ -52,7 +52,7 @@ class Metrics:
 
         self._requests = counter("recsys_requests", "Requests answered, by endpoint and status.", ("endpoint", "status"))
         self._seconds = histogram("recsys_request_seconds", "From a request's first byte read to its answer.", SECONDS, ("endpoint",))
-        self.in_flight = gauge("recsys_requests_in_flight", "Requests being read or answered.")
+        self.in_flight = gauge("recsys_requests_in_flight", "Requests for recommendations being read or answered.")
         self.waiting = gauge("recsys_queue_sessions", "Sessions waiting for an answer or being answered.")
         self.bound = gauge("recsys_queue_limit_sessions", "Sessions beyond which requests are refused, of all workers together.")
         self._refused = counter("recsys_overload_refusals", "Requests refused with 503, by reason.", ("reason",))
