@@ -107,7 +107,7 @@ bench-neighbours: setup ## session-kNN: how fast an index is built, its size, an
 bench-accuracy: setup ## every model on two public logs (RECSYS_DATA_DIR): quality, training time, time a query, size
 	$(BIN)/python benchmarks/accuracy.py
 
-bench-serve: setup ## the server under load beside its peers, over HTTP; needs wrk: ROWS="ours-* long-16" chooses rows, LONG=300 seconds
+bench-serve: setup ## the server under load beside its peers, over HTTP; needs wrk: ROWS="ours-* workers-long-20" chooses rows, LONG=300 seconds
 	$(BIN)/python benchmarks/serve.py $(foreach row,$(ROWS),'$(row)') --long $(LONG) --write
 
 serve: setup ## serve the registered champion until Ctrl-C
