@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from recsys.processes import lives
 from recsys.storage import writing
 
 
@@ -27,19 +28,9 @@ def _partial(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{path.name}.*.partial"):
         process = left.name.removesuffix(".partial").rpartition(".")[2]
-        if process.isdigit() and not _lives(int(process)):
+        if process.isdigit() and not lives(int(process)):
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 @contextmanager

@@ -18,6 +18,19 @@ END_WITH_PARENT = "RECSYS_END_WITH_PARENT"
 """Environment variable with the id of the process that a stage must not outlive; a killed Snakemake then leaves none running."""
 
 
+def lives(process: int) -> bool:
+    """Whether there is a process with this id; 0 is nobody's."""
+    if not process:
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def end_with_parent() -> None:
     """Have the kernel kill this process when the one named in `RECSYS_END_WITH_PARENT` dies (Linux only); at once if it is gone already."""
     named = os.environ.pop(END_WITH_PARENT, "")

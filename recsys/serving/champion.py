@@ -30,7 +30,6 @@ class Champion:
 
     def look(self, settings: ServeSettings, metrics: Metrics) -> ServedModel | None:
         """The champion, loaded and warm, if it is another version than the last; None if not, or if it cannot be served."""
-        from recsys.serving.manifest import read_package
         from recsys.tracking import champion_version, fetch_version
 
         try:
@@ -48,7 +47,6 @@ class Champion:
         self.version = version
         try:
             folder = fetch_version(self.tracking_uri, self.shop, version)
-            read_package(folder)
             found = ServedModel.load(folder, version, settings)
         except Exception as error:
             known = isinstance(error, RecsysError)

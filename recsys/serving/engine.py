@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import orjson
 
+from recsys.files import read_json
 from recsys.serving.batching import Overloaded
-from recsys.serving.manifest import package_digest, read_package
+from recsys.serving.manifest import MANIFEST, package_digest
 from recsys.serving.metrics import Metrics
 from recsys.serving.recommender import DEFAULT_K, POPULAR, Answer, Recommender, StepwiseScorer
 from recsys.serving.requests import Click, Request
@@ -36,7 +37,7 @@ class ServedModel:
         MLflow's own app of the package.
     family, version, digest
         What it is: the model's family, its version in the registry (empty for a folder), and the package's digest.
-    trained, loaded
+    built, loaded
         When the package was built and loaded, in seconds since 1970-01-01 UTC.
     """
 
@@ -45,7 +46,7 @@ class ServedModel:
     family: str
     version: str
     digest: str
-    trained: float
+    built: float
     loaded: float
 
     @classmethod
@@ -62,7 +63,8 @@ class ServedModel:
         import mlflow.pyfunc
         from mlflow.pyfunc import scoring_server
 
-        manifest = read_package(package)
+        digest = package_digest(package)  # which verifies it
+        manifest = read_json(package / MANIFEST)
         model = mlflow.pyfunc.load_model(str(package))
         recommender: Recommender = model.unwrap_python_model().recommender
         recommender.keep_to(settings.rules)
@@ -75,7 +77,7 @@ class ServedModel:
             scoring_server.init(model),
             manifest["family"],
             version,
-            package_digest(package)[:16],
+            digest[:16],
             float(built),
             time.time(),
         )
@@ -112,7 +114,7 @@ class Engine:
     def serve(self, served: ServedModel) -> None:
         """Answer with this model from the next batch on."""
         self.served = served
-        self._metrics.serves(served.family, served.version, served.digest, served.trained, served.loaded, len(served.recommender))
+        self._metrics.serves(served.family, served.version, served.digest, served.built, served.loaded, len(served.recommender))
         self._metrics.available.set(served.recommender.available)
 
     def answer(self, asked: list[Request | KeptClick]) -> list[bytes | Exception]:
@@ -221,7 +223,7 @@ class Engine:
             )
             for row, (click, its, known) in enumerate(zip(clicks, kept, knowns, strict=True))
         }
-        late = self._keep(following, kept)
+        late = self._keep(following)
         bodies: list[bytes | None] = []
         for row, (click, answer, outcome, known) in enumerate(zip(clicks, answers, outcomes, knowns, strict=True)):
             if click.key in late:
@@ -246,7 +248,7 @@ class Engine:
             self._metrics.store_failures.inc()
             return [None] * len(keys)
 
-    def _keep(self, following: dict[str, KeptSession], kept: list[KeptSession | None]) -> set[str]:
+    def _keep(self, following: dict[str, KeptSession]) -> set[str]:
         try:
             return self._store.put(following)
         except Exception:

@@ -18,6 +18,7 @@ from typing import Any
 
 import uvloop
 
+from recsys.processes import lives
 from recsys.serving.connection import Connection
 
 PLACES_VARIABLE = "RECSYS_SERVE_PLACES"
@@ -48,7 +49,7 @@ class Place:
             self._all = mmap.mmap(file.fileno(), 0)
             fcntl.flock(file, fcntl.LOCK_EX)
             count = len(self._all) // _PLACE.size
-            free = [number for number in range(count) if not _lives(self._read(number)[0])]
+            free = [number for number in range(count) if not lives(self._read(number)[0])]
             self._own = free[0] if free else None  # more workers than places: this one takes what it can get
             if self._own is not None:
                 self._write(os.getpid(), 0)
@@ -73,25 +74,13 @@ class Place:
         if self._own is None:
             return False
         others = (self._read(number) for number in self._others)
-        return any(connections < self.connections and _lives(process) for process, connections in others)
+        return any(connections < self.connections and lives(process) for process, connections in others)
 
     def leave(self) -> None:
         """Let nobody wait for this worker any more."""
         if self._own is not None:
             self._write(0, 0)
             self._own = None
-
-
-def _lives(process: int) -> bool:
-    if not process:
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 class Listener:
