@@ -4,13 +4,13 @@
 //! that work in parallel use the rayon pool they are called in (see [`with_threads`]).
 
 mod buckets;
+mod digits;
 mod encode;
 mod error;
 mod filter;
 mod gap;
 mod gather;
 mod hashing;
-
 mod order;
 mod partition;
 mod pool;

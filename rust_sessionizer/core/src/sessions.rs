@@ -66,6 +66,12 @@ pub struct Lists {
 /// [`Error::ColumnLength`] where the columns differ in length, [`Error::TooManyRows`] from 2^31 rows on.
 pub fn sessionize<V: Visitors + ?Sized>(events: &Events<V>) -> Result<Sessions> {
     let span = check(events)?;
+    if !span.ordered
+        && let Some(keys) = events.keys.digits()
+    {
+        let Events { times, gap, keep, drop_repeats, .. } = *events;
+        return sessionize(&Events { keys: &*keys, times, gap, keep, drop_repeats });
+    }
     let rows = Rows { keep: events.keep, drop_repeats: events.drop_repeats };
     match Path::of(events, &span) {
         Path::Visitors => by_visitor(events, &span),
@@ -106,6 +112,12 @@ pub fn list_sessions(events: &Events, items: &[i64]) -> Result<Lists> {
 pub fn number_sessions<V: Visitors + ?Sized>(events: &Events<V>) -> Result<Vec<i32>> {
     let events = Events { keep: None, drop_repeats: None, ..*events };
     let span = check(&events)?;
+    if !span.ordered
+        && let Some(keys) = events.keys.digits()
+    {
+        let Events { times, gap, .. } = events;
+        return number_sessions(&Events { keys: &*keys, times, gap, keep: None, drop_repeats: None });
+    }
     let rows = Rows { keep: None, drop_repeats: None };
     match Path::of(&events, &span) {
         Path::Time(gap) if span.ordered => Ok(in_time(&events, &span, rows, NumberPlaces { gap })),

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::hashing::Seed;
 use crate::sessions::{Span, ends};
-use crate::{ByteColumn, Result, SameItem, factorize_bytes};
+use crate::{ByteColumn, Result, SameItem, digits, factorize_bytes};
 
 /// Who the events of a log belong to.
 pub trait Visitors: Sync {
@@ -23,6 +23,10 @@ pub trait Visitors: Sync {
     /// # Errors
     /// [`Error::TooManyDistinct`](crate::Error::TooManyDistinct) and [`Error::TooManyRows`](crate::Error::TooManyRows).
     fn numbers(&self) -> Result<Cow<'_, [i64]>>;
+    /// The same, if they can be read from the visitors' names alone; not for numbers, which are what they are.
+    fn digits(&self) -> Option<Vec<i64>> {
+        None
+    }
 }
 
 impl Visitors for [i64] {
@@ -61,8 +65,14 @@ impl<T: ByteColumn> Visitors for Named<'_, T> {
         self.0.value(a) == self.0.value(b)
     }
     fn numbers(&self) -> Result<Cow<'_, [i64]>> {
+        if let Some(digits) = self.digits() {
+            return Ok(Cow::Owned(digits));
+        }
         let codes = factorize_bytes(self.0)?.codes;
         Ok(Cow::Owned(codes.into_par_iter().map(i64::from).collect()))
+    }
+    fn digits(&self) -> Option<Vec<i64>> {
+        digits::numbers(self.0)
     }
 }
 

@@ -1,0 +1,174 @@
+//! Texts as numbers.
+//!
+//! Names of visitors are often numbers that wear something: `v-000000123456`. Where the texts of a column differ in no more than 64 bits,
+//! wherever in the text those lie, these bits are a number, the same for equal texts and no others.
+
+use rayon::prelude::*;
+
+use crate::ByteColumn;
+use crate::raw::zeros;
+
+/// Words of a text, and one for its length.
+const WORDS: usize = 5;
+
+/// Bytes of the longest text that fits.
+const LONGEST: usize = (WORDS - 1) * 8;
+
+/// Rows after which it is looked whether the texts differ in too much already.
+const STEP: usize = 4_096;
+
+/// Numbers that are equal exactly where the texts are; none where the texts differ in more than 64 bits, or one has more than 32 bytes.
+pub(crate) fn numbers(texts: &impl ByteColumn) -> Option<Vec<i64>> {
+    let rows = texts.rows();
+    if rows == 0 {
+        return Some(Vec::new());
+    }
+    let first = words(texts.value(0))?;
+    let either = |a: [u64; WORDS], b: [u64; WORDS]| Some(std::array::from_fn(|place| a[place] | b[place]));
+    let differing = (0..rows.div_ceil(STEP)).into_par_iter().map(|part| {
+        let mut differing = [0; WORDS];
+        for row in part * STEP..rows.min(part * STEP + STEP) {
+            let words = words(texts.value(row))?;
+            (0..WORDS).for_each(|place| differing[place] |= words[place] ^ first[place]);
+        }
+        (ones(&differing) <= u64::BITS).then_some(differing)
+    });
+    let differing = differing.try_reduce(|| [0; WORDS], either).filter(|differing| ones(differing) <= u64::BITS)?;
+    let pieces = pieces(&differing);
+    let mut numbers: Vec<i64> = zeros(rows);
+    numbers.par_iter_mut().enumerate().with_min_len(STEP).for_each(|(row, number)| {
+        let words = words(texts.value(row)).unwrap_or_default(); // none is longer: all were looked at
+        let bits = pieces.iter().map(|piece| (words[piece.word] & piece.mask) >> piece.from << piece.to);
+        *number = bits.fold(0, |number, bits| number | bits).cast_signed();
+    });
+    Some(numbers)
+}
+
+fn ones(words: &[u64; WORDS]) -> u32 {
+    words.iter().map(|word| word.count_ones()).sum()
+}
+
+/// Bits next to each other, and where in the number they go.
+struct Piece {
+    word: usize,
+    mask: u64,
+    from: u32,
+    to: u32,
+}
+
+/// The bits that are set, as few pieces as there are.
+fn pieces(bits: &[u64; WORDS]) -> Vec<Piece> {
+    let (mut pieces, mut to) = (Vec::new(), 0);
+    for (word, &bits) in bits.iter().enumerate() {
+        let mut left = bits;
+        while left != 0 {
+            let from = left.trailing_zeros();
+            let width = (left >> from).trailing_ones();
+            let mask = (u64::MAX >> (u64::BITS - width)) << from;
+            pieces.push(Piece { word, mask, from, to });
+            left &= !mask;
+            to += width;
+        }
+    }
+    pieces
+}
+
+/// Eight bytes a word, zeros behind the last, and the length; other texts have other words.
+#[inline]
+fn words(text: &[u8]) -> Option<[u64; WORDS]> {
+    if text.len() > LONGEST {
+        return None;
+    }
+    let (whole, rest) = text.as_chunks::<8>();
+    let mut words = [0; WORDS];
+    for (word, bytes) in words.iter_mut().zip(whole) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    if !rest.is_empty() {
+        words[whole.len()] = match (text.last_chunk::<8>(), rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+            (Some(last), ..) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
+            (None, Some(low), Some(high)) => {
+                u64::from(u32::from_le_bytes(*low)) | u64::from(u32::from_le_bytes(*high)) << (8 * rest.len() - 32)
+            }
+            _ => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        };
+    }
+    words[WORDS - 1] = text.len() as u64;
+    Some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    struct Texts(Vec<Vec<u8>>);
+
+    impl ByteColumn for Texts {
+        fn rows(&self) -> usize {
+            self.0.len()
+        }
+        fn value(&self, row: usize) -> &[u8] {
+            &self.0[row]
+        }
+    }
+
+    fn texts() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        let any = prop::collection::vec(any::<u8>(), 0..40);
+        let few_bits = prop::collection::vec(prop::sample::select(b"ab\0".to_vec()), 0..34);
+        let one = prop_oneof![8 => few_bits, 8 => "user-[0-9]{0,12}".prop_map(String::into_bytes), 1 => any];
+        prop::collection::vec(one, 0..20)
+    }
+
+    proptest! {
+        #[test]
+        fn equal_texts_and_no_others_have_equal_numbers(texts in texts()) {
+            let texts = Texts(texts);
+            if let Some(numbers) = numbers(&texts) {
+                prop_assert_eq!(numbers.len(), texts.rows());
+                for (text, number) in texts.0.iter().zip(&numbers) {
+                    for (other, its_number) in texts.0.iter().zip(&numbers) {
+                        prop_assert_eq!(text == other, number == its_number);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn words_are_the_bytes_and_the_length(text in prop::collection::vec(any::<u8>(), 0..40)) {
+            let expected = (text.len() <= LONGEST).then(|| {
+                let byte = |place: usize| text.get(place).copied().unwrap_or(0);
+                let word = |word: usize| u64::from_le_bytes(std::array::from_fn(|place| byte(word * 8 + place)));
+                let mut words: [u64; WORDS] = std::array::from_fn(word);
+                words[WORDS - 1] = text.len() as u64;
+                words
+            });
+            prop_assert_eq!(words(&text), expected);
+        }
+    }
+
+    #[test]
+    fn names_around_numbers_have_numbers_and_random_names_do_not() {
+        let column = |name: fn(u64) -> String| Texts((0..9_000).map(|row| name(row).into_bytes()).collect());
+        let distinct = |texts: &Texts| {
+            let found = numbers(texts)?;
+            Some(found.into_iter().collect::<std::collections::HashSet<_>>().len())
+        };
+        assert_eq!(distinct(&column(|row| format!("v-{row:012}"))), Some(9_000));
+        assert_eq!(distinct(&column(|row| format!("user_{}", row * row))), Some(9_000));
+        assert_eq!(distinct(&column(|row| format!("the-same-long-beginning-{row}"))), Some(9_000));
+        let random = |row: u64| (row + 1).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        assert_eq!(distinct(&column(|row| format!("{:016x}", (row + 1).wrapping_mul(0xD6E8_FEB8_6659_FD93)))), None);
+        assert_eq!(distinct(&Texts((0..9).map(|row| random(row).to_le_bytes().repeat(5)).collect())), None);
+        assert_eq!(numbers(&Texts(vec![vec![7; 33]])), None);
+        assert_eq!(numbers(&Texts(Vec::new())), Some(Vec::new()));
+    }
+
+    #[test]
+    fn sixty_four_bits_are_not_too_many() {
+        let texts = Texts(vec![vec![0; 8], vec![255; 8], vec![0; 8]]);
+        let found = numbers(&texts);
+        assert_eq!(found, Some(vec![0, -1, 0]));
+        assert_eq!(numbers(&Texts(vec![vec![0; 9], vec![255; 9]])), None);
+    }
+}
