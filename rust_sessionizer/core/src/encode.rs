@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::hashing::Seed;
 use crate::partition::{bucket_bits, partition};
 use crate::raw::zeros;
-use crate::{Error, Result};
+use crate::{Error, Result, digits};
 
 /// A column of texts.
 pub trait ByteColumn: Sync {
@@ -84,6 +84,9 @@ pub fn factorize_integers(values: &[i64]) -> Result<Encoded> {
 /// # Errors
 /// As [`encode_integers`].
 pub fn factorize_bytes(values: &impl ByteColumn) -> Result<Encoded> {
+    if let Some(numbers) = digits::numbers(values) {
+        return factorize_integers(&numbers);
+    }
     let seed = Seed::draw();
     let mut hashes = zeros(values.rows());
     let each = |(row, hash): (usize, &mut u64)| *hash = seed.bytes(values.value(row));

@@ -1,11 +1,12 @@
 //! Clicks and sessions left out.
 
+use std::hint::select_unpredictable;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use crate::order::split;
-use crate::raw::zeros;
+use crate::raw::{room, zeros};
 use crate::{Error, Result};
 
 /// What an item's support counts.
@@ -29,7 +30,6 @@ pub struct Filtered {
 }
 
 /// A stretch of the sessions, and what is left of them.
-#[derive(Default)]
 struct Part {
     sessions: Vec<u32>,
     clicks: Vec<u32>,
@@ -38,9 +38,16 @@ struct Part {
 }
 
 impl Part {
-    fn close(&mut self, session: u32) {
-        self.sessions.push(session);
-        self.ends.push(narrow(self.clicks.len()));
+    /// A stretch of the sessions with all their clicks.
+    fn whole(offsets: &[i64], stretch: Range<usize>) -> Self {
+        let (first, ends) = (position(offsets[stretch.start]), &offsets[stretch.start + 1..=stretch.end]);
+        let last = position(offsets[stretch.end]);
+        let mut part =
+            Self { sessions: room(ends.len()), clicks: room((last - first) as usize), ends: room(ends.len()) };
+        part.sessions.extend(narrow(stretch.start)..narrow(stretch.end));
+        part.clicks.extend(first..last);
+        part.ends.extend(ends.iter().map(|&end| position(end) - first));
+        part
     }
 
     /// The sessions with their clicks.
@@ -75,26 +82,12 @@ impl<'a> Lists<'a> {
         Err(Error::Unreadable { reason })
     }
 
-    /// What `choose` leaves of every session: it gets the session, its clicks as positions, and what to add to.
-    fn choose(&self, choose: impl Fn(u32, Range<u32>, &mut Part) + Sync) -> Vec<Part> {
+    /// What `work` makes of stretches of the sessions that cover them, one a thread.
+    fn by_stretches<T: Send>(&self, work: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
         let sessions = self.offsets.len().saturating_sub(1);
         let step = sessions.div_ceil(rayon::current_num_threads()).max(SHORT);
-        (0..sessions.div_ceil(step))
-            .into_par_iter()
-            .map(|part| {
-                let stretch = part * step..sessions.min(part * step + step);
-                let clicks = position(self.offsets[stretch.end]) - position(self.offsets[stretch.start]);
-                let mut part = Part::default();
-                part.sessions.reserve(stretch.len());
-                part.ends.reserve(stretch.len());
-                part.clicks.reserve(clicks as usize);
-                for session in stretch {
-                    let clicks = position(self.offsets[session])..position(self.offsets[session + 1]);
-                    choose(narrow(session), clicks, &mut part);
-                }
-                part
-            })
-            .collect()
+        let stretch = |part: usize| part * step..sessions.min(part * step + step);
+        (0..sessions.div_ceil(step)).into_par_iter().map(|part| work(stretch(part))).collect()
     }
 }
 
@@ -143,12 +136,12 @@ pub fn drop_repeats(offsets: &[i64], items: &[i32]) -> Result<Filtered> {
 /// # Errors
 /// As [`drop_repeats`].
 pub fn drop_repeats_by(offsets: &[i64], clicks: usize, same: impl Fn(u32, u32) -> bool + Sync) -> Result<Filtered> {
-    let kept = |session: u32, clicks: Range<u32>, part: &mut Part| {
-        let first = clicks.start;
-        part.clicks.extend(clicks.filter(|&click| click == first || !same(click - 1, click)));
-        part.close(session);
-    };
-    Ok(Lists::new(offsets, clicks)?.choose(kept).into())
+    let parts = Lists::new(offsets, clicks)?.by_stretches(|stretch| {
+        let mut part = Part::whole(offsets, stretch);
+        part.retain(0, |click, is_first| is_first || !same(click - 1, click));
+        part
+    });
+    Ok(parts.into())
 }
 
 /// Cuts sessions apart in time: part k holds the sessions whose first click is at `cuts[k - 1]` or later and before
@@ -162,22 +155,31 @@ pub fn split_sessions(offsets: &[i64], times: &[i64], cuts: &[i64]) -> Result<Ve
     if !cuts.is_sorted() {
         return Err(Error::Setting { name: "cuts", value: format!("{cuts:?}"), expected: "in ascending order" });
     }
-    let part = |number: usize| {
-        let from = number.checked_sub(1).map(|before| cuts[before]);
-        let to = cuts.get(number).copied();
-        let before_end = |click: u32| to.is_none_or(|to| times[click as usize] < to);
-        let kept = |session: u32, clicks: Range<u32>, part: &mut Part| {
-            let first = clicks.start;
-            let is_here =
-                !clicks.is_empty() && before_end(first) && from.is_none_or(|from| times[first as usize] >= from);
-            if is_here {
-                part.clicks.extend(clicks.filter(|&click| before_end(click)));
-                part.close(session);
+    // For every stretch its share of every part.
+    let shares = lists.by_stretches(|stretch| {
+        let (begin, end) = (position(offsets[stretch.start]), position(offsets[stretch.end]));
+        let empty =
+            || Part { sessions: room(stretch.len()), clicks: room((end - begin) as usize), ends: room(stretch.len()) };
+        let mut parts: Vec<Part> = std::iter::repeat_with(empty).take(cuts.len() + 1).collect();
+        for session in stretch.clone() {
+            let clicks = position(offsets[session])..position(offsets[session + 1]);
+            if clicks.is_empty() {
+                continue;
             }
-        };
-        lists.choose(kept).into()
-    };
-    Ok((0..=cuts.len()).map(part).collect())
+            let number = cuts.partition_point(|&cut| cut <= times[clicks.start as usize]);
+            let to = cuts.get(number);
+            let part = &mut parts[number];
+            part.clicks.extend(clicks.filter(|&click| to.is_none_or(|&to| times[click as usize] < to)));
+            part.sessions.push(narrow(session));
+            part.ends.push(narrow(part.clicks.len()));
+        }
+        parts
+    });
+    let mut parts: Vec<Vec<Part>> = std::iter::repeat_with(Vec::new).take(cuts.len() + 1).collect();
+    for share in shares {
+        parts.iter_mut().zip(share).for_each(|(part, share)| part.push(share));
+    }
+    Ok(parts.into_iter().map(Filtered::from).collect())
 }
 
 /// Drops clicks on items with less than `min_support`, then sessions of less than `min_length` clicks, over and over
@@ -194,13 +196,11 @@ pub fn filter_support(
     support_is: Support,
 ) -> Result<Filtered> {
     let code = |click: u32| items[click as usize].unsigned_abs() as usize;
-    let mut parts = Lists::new(offsets, items.len())?.choose(|session, clicks, part| {
-        part.clicks.extend(clicks);
-        part.close(session);
-    });
+    let mut parts = Lists::new(offsets, items.len())?.by_stretches(|stretch| Part::whole(offsets, stretch));
     loop {
         let support = count_support(&parts, code, distinct, support_is);
-        let shrink = |part: &mut Part| part.retain(min_length, |click| u64::from(support[code(click)]) >= min_support);
+        let shrink =
+            |part: &mut Part| part.retain(min_length, |click, _| u64::from(support[code(click)]) >= min_support);
         let changed = parts.par_iter_mut().map(shrink).reduce(|| false, |a, b| a || b);
         if !changed {
             return Ok(parts.into());
@@ -209,27 +209,26 @@ pub fn filter_support(
 }
 
 impl Part {
-    /// Keeps some clicks, and the sessions that are long enough then; says whether anything went.
-    fn retain(&mut self, min_length: u64, keep: impl Fn(u32) -> bool) -> bool {
+    /// Keeps some clicks, which `keep` is told with whether one is the first of its session, and the sessions that are long enough
+    /// then; says whether anything went.
+    fn retain(&mut self, min_length: u64, keep: impl Fn(u32, bool) -> bool) -> bool {
         let before = (self.sessions.len(), self.clicks.len());
         let (mut start, mut sessions, mut end) = (0, 0, 0);
         for place in 0..self.sessions.len() {
             let old_end = self.ends[place] as usize;
             let begin = end;
-            for click in start..old_end {
-                let click = self.clicks[click];
-                // Written in any case, and written over if it does not stay.
+            for from in start..old_end {
+                let click = self.clicks[from];
+                // Written in any case, and written over if it does not stay: so is a session.
                 self.clicks[end] = click;
-                end += usize::from(keep(click));
+                end += usize::from(keep(click, from == start));
             }
             start = old_end;
-            if ((end - begin) as u64) < min_length {
-                end = begin;
-            } else {
-                self.sessions[sessions] = self.sessions[place];
-                self.ends[sessions] = narrow(end);
-                sessions += 1;
-            }
+            let stays = (end - begin) as u64 >= min_length;
+            end = select_unpredictable(stays, end, begin);
+            self.sessions[sessions] = self.sessions[place];
+            self.ends[sessions] = narrow(end);
+            sessions += usize::from(stays);
         }
         self.sessions.truncate(sessions);
         self.ends.truncate(sessions);

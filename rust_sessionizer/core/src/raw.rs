@@ -16,6 +16,13 @@ pub(crate) fn zeros<T: Copy + Default>(length: usize) -> Vec<T> {
     column
 }
 
+/// Room for as many elements, on such pages too.
+pub(crate) fn room<T>(capacity: usize) -> Vec<T> {
+    let mut column = Vec::with_capacity(capacity);
+    advise_huge_pages(column.spare_capacity_mut());
+    column
+}
+
 /// Every value at the place that is told for it. Each place must be told once, or which value it gets is left to chance.
 pub(crate) fn scatter(values: &[i32], place_of: impl Fn(usize) -> u32 + Sync) -> Vec<i32> {
     let mut scattered = zeros(values.len());

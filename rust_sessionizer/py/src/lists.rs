@@ -73,7 +73,7 @@ pub(crate) fn filter_support(
 
 /// Lists of any offset width: where they start, and their values.
 struct Lists {
-    offsets: Vec<i64>,
+    offsets: ScalarBuffer<i64>,
     values: ArrayRef,
 }
 
@@ -97,6 +97,7 @@ impl Lists {
     /// What is left of a table: clicks of every list column of the same lengths, and sessions of the others.
     fn filtered(&self, source: &Source, left: Filtered) -> Result<RecordBatch> {
         let offsets = OffsetBuffer::new(ScalarBuffer::from(left.offsets));
+        let are_all_left = left.sessions.len() + 1 == self.offsets.len();
         let columns: Result<Vec<(String, ArrayRef)>> = source
             .fields()
             .par_iter()
@@ -105,6 +106,7 @@ impl Lists {
                 let in_step =
                     Self::new(&array).filter(|other| array.null_count() == 0 && other.offsets == self.offsets);
                 let array = match in_step {
+                    None if are_all_left => array,
                     None => take_rows(field.name(), &array, &left.sessions)?,
                     Some(other) => listed(&take_rows(field.name(), &other.values, &left.clicks)?, &array, &offsets)?,
                 };
@@ -117,7 +119,14 @@ impl Lists {
     fn new(array: &ArrayRef) -> Option<Self> {
         match array.data_type() {
             DataType::List(_) => Some(Self::from_list(array.as_list::<i32>())),
-            DataType::LargeList(_) => Some(Self::from_list(array.as_list::<i64>())),
+            DataType::LargeList(_) => {
+                let lists = array.as_list::<i64>();
+                let ends = lists.value_offsets();
+                // As they are, where they cover the values.
+                let whole = || Self { offsets: lists.offsets().inner().clone(), values: lists.values().clone() };
+                let is_whole = ends[0] == 0 && usize::try_from(ends[lists.len()]) == Ok(lists.values().len());
+                Some(if is_whole { whole() } else { Self::from_list(lists) })
+            }
             _ => None,
         }
     }
