@@ -329,7 +329,7 @@ def main() -> None:
                     path.with_suffix(suffix).unlink()
     compare(rows)
     shown = [row for row in sorted(rows, key=_order) if row["rate"] and row["tool"] != "copy"]
-    text = "\n".join([*heading(options.repeats), *(line(row, rows) for row in shown), ""])
+    text = "\n".join([*heading(rows), *(line(row, rows) for row in shown), ""])
     if options.write:
         print(text)
         Path(__file__).with_suffix(".md").write_text(text, encoding="utf-8")
@@ -343,23 +343,28 @@ def _order(row: dict) -> tuple:
     return (*log, row["file"], row["threads"], jobs.index(row["job"]), tools.index(row["tool"]))
 
 
-def heading(repeats: int) -> list[str]:
+def heading(rows: list[dict]) -> list[str]:
     import duckdb
     import pandas as pd
+
+    def runs(own: bool) -> str:
+        counts = [row["repeats"] for row in rows if (row["tool"] == OWN) is own and row["tool"] != "copy"]
+        return " to ".join(str(count) for count in sorted({min(counts, default=0), max(counts, default=0)}))
 
     versions = f"polars {pl.__version__}, pandas {pd.__version__}, DuckDB {duckdb.__version__}"
     return [
         "# Sessions from event logs",
         "",
         "`numbers`: a session number for every event, and no more; `lists`: a row a session with its items and times, ordered by start.",
-        f"Sessions end after 30 minutes. Medians of {repeats} runs, those of the peers of {min(repeats, 3)}, a process a form, answers",
+        f"Sessions end after 30 minutes. Medians of {runs(own=True)} runs, the peers' of {runs(own=False)}, a process a form, answers",
         "compared. Beyond 10 M events the peers' are of one run, and their lists are left out: minutes, and more memory than there is.",
+        "What has no row was not measured.",
         "",
         "*To peers*: times the best of the same log and job. *Efficiency*: of as many times the rate of one thread as there are threads.",
         "*Of copying*: of the rate at which one thread copies the two key columns. *A processor second*: million events by the time that",
         "all threads together were busy, which other work on the machine changes least. *Bytes*: the peak of memory beyond the log, result",
-        "included, an event; the log's columns have 24 with integers, 16 of which `numbers` takes. A file is Parquet, and read within the",
-        "time.",
+        "included, an event (what a program had freed and kept before is not seen); the log's columns have 24 with integers, 16 of which",
+        "`numbers` takes. A file is Parquet, and read within the time.",
         "",
         f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, {versions}.",
         "",
