@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # Builds the extension from the checkout's sources into the environment.
-# Sources: 13c3b07a29be8a813ffe60e37f5a7e909c45474e0ea0546526e69e1ed5cba8cd
+# Sources: dd986f1b3bdfb4b390b2489d9314ee57673bcdb09f060202b7f090d9624c8184
 set -euo pipefail
 python -m pip install --no-deps --no-build-isolation "${RECSYS_CHECKOUT:-$PWD}/rust_sessionizer"

@@ -155,12 +155,13 @@ pub fn split_sessions(offsets: &[i64], times: &[i64], cuts: &[i64]) -> Result<Ve
     if !cuts.is_sorted() {
         return Err(Error::Setting { name: "cuts", value: format!("{cuts:?}"), expected: "in ascending order" });
     }
+    let count = cuts.len() + 1;
     // For every stretch its share of every part.
     let shares = lists.by_stretches(|stretch| {
-        let (begin, end) = (position(offsets[stretch.start]), position(offsets[stretch.end]));
-        let empty =
-            || Part { sessions: room(stretch.len()), clicks: room((end - begin) as usize), ends: room(stretch.len()) };
-        let mut parts: Vec<Part> = std::iter::repeat_with(empty).take(cuts.len() + 1).collect();
+        let clicks = (position(offsets[stretch.end]) - position(offsets[stretch.start])) as usize;
+        let (sessions, clicks) = (stretch.len() / count, clicks / count);
+        let empty = || Part { sessions: room(sessions), clicks: room(clicks), ends: room(sessions) };
+        let mut parts: Vec<Part> = std::iter::repeat_with(empty).take(count).collect();
         for session in stretch.clone() {
             let clicks = position(offsets[session])..position(offsets[session + 1]);
             if clicks.is_empty() {
@@ -175,7 +176,7 @@ pub fn split_sessions(offsets: &[i64], times: &[i64], cuts: &[i64]) -> Result<Ve
         }
         parts
     });
-    let mut parts: Vec<Vec<Part>> = std::iter::repeat_with(Vec::new).take(cuts.len() + 1).collect();
+    let mut parts: Vec<Vec<Part>> = std::iter::repeat_with(Vec::new).take(count).collect();
     for share in shares {
         parts.iter_mut().zip(share).for_each(|(part, share)| part.push(share));
     }
