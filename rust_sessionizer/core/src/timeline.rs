@@ -23,7 +23,7 @@ pub trait Visitors: Sync {
     /// # Errors
     /// [`Error::TooManyDistinct`](crate::Error::TooManyDistinct) and [`Error::TooManyRows`](crate::Error::TooManyRows).
     fn numbers(&self) -> Result<Cow<'_, [i64]>>;
-    /// The same, if they can be read from the visitors' names alone; not for numbers, which are what they are.
+    /// The same, where the visitors' names differ in so few bits that these are numbers; none of numbers, which are what they are.
     fn digits(&self) -> Option<Vec<i64>> {
         None
     }
@@ -65,9 +65,6 @@ impl<T: ByteColumn> Visitors for Named<'_, T> {
         self.0.value(a) == self.0.value(b)
     }
     fn numbers(&self) -> Result<Cow<'_, [i64]>> {
-        if let Some(digits) = self.digits() {
-            return Ok(Cow::Owned(digits));
-        }
         let codes = factorize_bytes(self.0)?.codes;
         Ok(Cow::Owned(codes.into_par_iter().map(i64::from).collect()))
     }
