@@ -54,7 +54,7 @@ class RerankerParameters(BlendParameters):
     """Weight of a tree."""
     least_in_leaf: int = Field(default=100, ge=1)
     """Least candidates in a leaf."""
-    feature_share: Fraction = 0.7
+    feature_share: float = Field(default=0.7, gt=0, le=1)
     """Share of the features that a tree may look at."""
     recent: Fraction = 0.1
     """The last part of the training sessions, by which an item's trend is told."""

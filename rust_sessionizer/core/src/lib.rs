@@ -11,6 +11,7 @@ mod filter;
 mod gap;
 mod gather;
 mod hashing;
+mod numbering;
 mod order;
 mod partition;
 mod pool;
@@ -21,6 +22,7 @@ mod sessions;
 mod sweep;
 mod timeline;
 mod times;
+mod window;
 
 pub use encode::{ByteColumn, Encoded, encode_bytes, encode_integers, factorize_bytes, factorize_integers};
 pub use error::{Error, Result};

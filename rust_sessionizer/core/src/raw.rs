@@ -1,9 +1,5 @@
-//! What needs `unsafe`, all of it, each block with its proof: huge pages for long columns, writes past the cache, numbers that
-//! several threads write, and eight comparisons at once.
-
-use std::sync::atomic::{AtomicI32, Ordering};
-
-use rayon::prelude::*;
+//! What needs `unsafe`, all of it, each block with its proof: huge pages for long columns, writes past the cache, and eight
+//! comparisons at once.
 
 /// From here on a column is worth huge pages.
 const LONG: usize = 1 << 23;
@@ -21,26 +17,6 @@ pub(crate) fn room<T>(capacity: usize) -> Vec<T> {
     let mut column = Vec::with_capacity(capacity);
     advise_huge_pages(column.spare_capacity_mut());
     column
-}
-
-/// Every value at the place that is told for it. Each place must be told once, or which value it gets is left to chance.
-pub(crate) fn scatter(values: &[i32], place_of: impl Fn(usize) -> u32 + Sync) -> Vec<i32> {
-    let mut scattered = zeros(values.len());
-    let places = shared(&mut scattered);
-    values.par_iter().enumerate().with_min_len(1 << 14).for_each(|(number, &value)| {
-        places[place_of(number) as usize].store(value, Ordering::Relaxed);
-    });
-    scattered
-}
-
-/// The numbers, to be written by several threads at once.
-#[allow(unsafe_code)]
-fn shared(numbers: &mut [i32]) -> &[AtomicI32] {
-    const { assert!(size_of::<AtomicI32>() == size_of::<i32>() && align_of::<AtomicI32>() == align_of::<i32>()) };
-    let numbers: *mut [i32] = numbers;
-    // SAFETY: an `AtomicI32` has the representation of an `i32`, and the same alignment, as is asserted above. The numbers are
-    // borrowed exclusively as long as the result lives, so that nobody reads or writes them but through it.
-    unsafe { &*(numbers as *const [AtomicI32]) }
 }
 
 /// Entries that are written at once, which together fill whole lines of the cache.
@@ -118,6 +94,20 @@ unsafe fn write_past_cache(places: &mut [u64], words: &[u64]) {
         return;
     }
     places.copy_from_slice(words);
+}
+
+/// Asks for what will be read soon; beyond the end, for nothing that matters.
+#[allow(unsafe_code)]
+#[inline]
+pub(crate) fn prefetch<T>(values: &[T], place: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing that the program could see and never fails, whatever the address. SSE is part of x86-64.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(place).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, place);
 }
 
 /// Entries that are compared at once.

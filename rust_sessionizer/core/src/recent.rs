@@ -65,16 +65,12 @@ impl Recent {
         before
     }
 
-    /// As `swap`, but a visitor who is not known stays unknown.
-    pub(crate) fn follow(&mut self, hash: u64, place: i32, low: i32, same: impl Fn(i32) -> bool) -> Option<i32> {
-        let bucket = &mut self.buckets[home(hash, self.shift)];
+    /// The visitor's last event, if it is at `low` or later.
+    pub(crate) fn find(&self, hash: u64, low: i32, same: impl Fn(i32) -> bool) -> Option<i32> {
+        let bucket = &self.buckets[home(hash, self.shift)];
         let (known, _) = bucket.look(tag(hash), low);
-        let way = ways(known).find(|&way| same(bucket.places[way]));
-        let last = match way {
-            Some(way) => Some(&mut bucket.places[way]),
-            None => self.crowded.iter_mut().find(|known| **known >= low && same(**known)),
-        };
-        last.map(|last| std::mem::replace(last, place))
+        let crowded = self.crowded.iter().copied().filter(|&place| place >= low);
+        ways(known).map(|way| bucket.places[way]).chain(crowded).find(|&place| same(place))
     }
 
     #[cold]
@@ -87,11 +83,15 @@ impl Recent {
         same: impl Fn(i32) -> bool,
         hash_of: impl Fn(i32) -> u64,
     ) -> i32 {
-        let before = self.follow(hash, place, low, same);
-        if before.is_none() && !self.add(hash, place, low) {
-            self.make_room(hash, place, low, hash_of);
-        }
-        before.unwrap_or(place)
+        let Some(before) = self.find(hash, low, same) else {
+            if !self.add(hash, place, low) {
+                self.make_room(hash, place, low, hash_of);
+            }
+            return place;
+        };
+        let bucket = &mut self.buckets[home(hash, self.shift)].places;
+        bucket.iter_mut().chain(&mut self.crowded).filter(|known| **known == before).for_each(|known| *known = place);
+        before
     }
 
     /// Doubles the buckets, up to sixty-four times as many as there are recent visitors.
@@ -168,15 +168,8 @@ mod tests {
             let same = |other: i32| visitor(other) == visitor(place);
             let hash_of = |other: i32| hash(visitor(other));
             let known = last.get(&visitor(place)).copied().filter(|&known| known >= low);
-            if place % 5 == 0 {
-                let found = recent.follow(hash_of(place), place, low, same);
-                assert_eq!(found, known);
-                if found.is_none() {
-                    continue;
-                }
-            } else {
-                assert_eq!(recent.swap(hash_of(place), place, low, same, hash_of), known.unwrap_or(place));
-            }
+            assert_eq!(recent.find(hash_of(place), low, same), known);
+            assert_eq!(recent.swap(hash_of(place), place, low, same, hash_of), known.unwrap_or(place));
             last.insert(visitor(place), place);
         }
     }

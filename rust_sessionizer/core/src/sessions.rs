@@ -6,8 +6,10 @@ use crate::gather::gather;
 use crate::hashing::Seed;
 use crate::raw::zeros;
 use crate::sweep::Listed;
-use crate::timeline::{Carry, InOrder, Items, NARROW, Packing, Rows, Sorted, Timeline, Visitors, WIDE};
-use crate::{Error, Result, buckets, order, sweep};
+use crate::timeline::{
+    Entries, InOrder, Items, Listing, NARROW, NARROWEST, Nothing, Packing, Rows, Timeline, Visitors, WIDE,
+};
+use crate::{Error, Result, buckets, numbering, order, sweep, window};
 
 /// Whether two rows hold the same item.
 pub type SameItem<'a> = &'a (dyn Fn(u32, u32) -> bool + Sync);
@@ -118,10 +120,8 @@ pub fn number_sessions<V: Visitors + ?Sized>(events: &Events<V>) -> Result<Vec<i
         let Events { times, gap, .. } = events;
         return number_sessions(&Events { keys: &*keys, times, gap, keep: None, drop_repeats: None });
     }
-    let rows = Rows { keep: None, drop_repeats: None };
     match Path::of(&events, &span) {
-        Path::Time(gap) if span.ordered => Ok(in_time(&events, &span, rows, NumberPlaces { gap })),
-        Path::Time(gap) => Ok(in_time(&events, &span, rows, NumberRows { gap })),
+        Path::Time(gap) => Ok(number_in_time(&events, &span, gap)),
         Path::Visitors => {
             let found = by_visitor(&events, &span)?;
             let sessions = (0_i32..).zip(found.offsets.windows(2));
@@ -162,51 +162,53 @@ impl Path {
 }
 
 /// What is done with the events in the order of time.
-trait Work<T: Timeline> {
+trait Work<T> {
     type Answer;
-    fn run(self, timeline: T) -> Self::Answer;
+    fn run(self, timeline: impl Timeline<Value = T>) -> Self::Answer;
 }
 
-/// Brings the events into the order of time, if they are not.
-fn in_time<V: Visitors + ?Sized, C: Carry, W, A>(events: &Events<V>, span: &Span, carry: C, work: W) -> A
-where
-    W: for<'t> Work<InOrder<'t, V, C>, Answer = A>,
-    W: for<'t> Work<Sorted<'t, V, C, NARROW>, Answer = A>,
-    W: for<'t> Work<Sorted<'t, V, C, WIDE>, Answer = A>,
-{
+/// Does it, and if the events are not in order, first brings them there.
+fn in_time<V: Visitors + ?Sized, C: Listing, W: Work<C::Value>>(
+    events: &Events<V>,
+    span: &Span,
+    carry: C,
+    work: W,
+) -> W::Answer {
     let (visitors, times, seed) = (events.keys, events.times, Seed::draw());
     if span.ordered {
         return work.run(InOrder { visitors, times, carry, seed });
     }
-    let packing = Packing::of(visitors, span);
-    if packing.key_bits + span.bits() <= u64::BITS && packing.key_bits < u64::BITS {
-        work.run(order::by_time::<V, C, NARROW>(visitors, times, carry, seed, span, packing))
+    let log = Entries { visitors, carry, seed, packing: Packing::of(visitors, span) };
+    if log.packing.fits(span) {
+        work.run(order::scatter::<V, C, NARROW>(log, times, span).sort())
     } else {
-        work.run(order::by_time::<V, C, WIDE>(visitors, times, carry, seed, span, packing))
+        work.run(order::scatter::<V, C, WIDE>(log, times, span).sort())
     }
 }
 
+/// A list of rows a session.
 struct ListRows {
     gap: u64,
 }
 
-impl<T: Timeline<Value = u32>> Work<T> for ListRows {
+impl Work<u32> for ListRows {
     type Answer = Sessions;
-    fn run(self, timeline: T) -> Sessions {
-        let Listed { values: rows, offsets, .. } = sweep::list::<T, false>(timeline, self.gap);
+    fn run(self, timeline: impl Timeline<Value = u32>) -> Sessions {
+        let Listed { values: rows, offsets, .. } = sweep::list::<_, false>(timeline, self.gap);
         let heads = first_of_each(&rows, &offsets);
         Sessions { rows, offsets, heads }
     }
 }
 
+/// A list of items and one of times a session.
 struct ListItems {
     gap: u64,
 }
 
-impl<T: Timeline<Value = i64>> Work<T> for ListItems {
+impl Work<i64> for ListItems {
     type Answer = Lists;
-    fn run(self, timeline: T) -> Lists {
-        let Listed { values: items, times, keys, offsets } = sweep::list::<T, true>(timeline, self.gap);
+    fn run(self, timeline: impl Timeline<Value = i64>) -> Lists {
+        let Listed { values: items, times, keys, offsets } = sweep::list::<_, true>(timeline, self.gap);
         let starts = first_of_each(&times, &offsets);
         Lists { items, times, offsets, keys, starts }
     }
@@ -221,26 +223,22 @@ fn first_of_each<T: Copy + Default + Send + Sync>(values: &[T], offsets: &[i64])
     firsts
 }
 
-struct NumberPlaces {
-    gap: u64,
-}
-
-impl<T: Timeline> Work<T> for NumberPlaces {
-    type Answer = Vec<i32>;
-    fn run(self, timeline: T) -> Vec<i32> {
-        sweep::number_events(&timeline, self.gap)
+/// The number of every row's session.
+fn number_in_time<V: Visitors + ?Sized>(events: &Events<V>, span: &Span, gap: u64) -> Vec<i32> {
+    let (visitors, times, seed) = (events.keys, events.times, Seed::draw());
+    if span.ordered {
+        return numbering::number(&InOrder { visitors, times, carry: Nothing, seed }, times.len(), gap).numbers;
     }
-}
-
-struct NumberRows {
-    gap: u64,
-}
-
-impl<T: Timeline<Value = u32>> Work<T> for NumberRows {
-    type Answer = Vec<i32>;
-    fn run(self, timeline: T) -> Vec<i32> {
-        let numbers = sweep::number_events(&timeline, self.gap);
-        crate::raw::scatter(&numbers, |place| timeline.value(place))
+    let packing = Packing::of(visitors, span);
+    if !V::EXACT {
+        let log = Entries { visitors, carry: Rows { keep: None, drop_repeats: None }, seed, packing };
+        return window::number_rows(order::scatter::<V, Rows, WIDE>(log, times, span), times, gap);
+    }
+    let log = Entries { visitors, carry: Nothing, seed, packing };
+    if packing.fits(span) {
+        window::number_rows(order::scatter::<V, Nothing, NARROWEST>(log, times, span), times, gap)
+    } else {
+        window::number_rows(order::scatter::<V, Nothing, NARROW>(log, times, span), times, gap)
     }
 }
 
@@ -302,7 +300,7 @@ impl Span {
         self.last.wrapping_sub(self.first).cast_unsigned()
     }
 
-    fn bits(&self) -> u32 {
+    pub(crate) fn bits(&self) -> u32 {
         u64::BITS - self.range().leading_zeros()
     }
 }

@@ -1,10 +1,11 @@
-//! Events in the order of time: what a sweep goes through.
+//! Events in the order of time, wherever they are kept.
 
 use std::borrow::Cow;
 
 use rayon::prelude::*;
 
 use crate::hashing::Seed;
+use crate::numbering::{Event, Ordered};
 use crate::sessions::{Span, ends};
 use crate::{ByteColumn, Result, SameItem, digits, factorize_bytes};
 
@@ -102,19 +103,38 @@ impl Value for i64 {
     }
 }
 
-/// What is carried along with every event, into the sessions' lists.
-pub(crate) trait Carry: Sync {
-    type Value: Value;
-    /// Whether not every event is listed.
-    fn filters(&self) -> bool;
+/// What is carried along with every event.
+pub(crate) trait Carry: Copy + Send + Sync {
+    type Value;
     fn of(&self, row: usize) -> Self::Value;
     /// The row, where that is what is carried.
     fn row(&self, value: Self::Value) -> usize;
+}
+
+/// What is carried along into the sessions' lists.
+pub(crate) trait Listing: Carry<Value: Value> {
+    /// Whether not every event is listed.
+    fn filters(&self) -> bool;
     fn is_kept(&self, value: Self::Value) -> bool;
     fn is_repeat(&self, last: Self::Value, value: Self::Value) -> bool;
 }
 
+/// Nothing: sessions are numbered, not listed.
+#[derive(Clone, Copy)]
+pub(crate) struct Nothing;
+
+impl Carry for Nothing {
+    type Value = ();
+    #[inline]
+    fn of(&self, _: usize) {}
+    #[inline]
+    fn row(&self, (): ()) -> usize {
+        0
+    }
+}
+
 /// Row numbers.
+#[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     pub(crate) keep: Option<&'a [bool]>,
     pub(crate) drop_repeats: Option<SameItem<'a>>,
@@ -122,9 +142,6 @@ pub(crate) struct Rows<'a> {
 
 impl Carry for Rows<'_> {
     type Value = u32;
-    fn filters(&self) -> bool {
-        self.keep.is_some() || self.drop_repeats.is_some()
-    }
     #[inline]
     fn of(&self, row: usize) -> u32 {
         crate::sessions::row_number(row)
@@ -132,6 +149,12 @@ impl Carry for Rows<'_> {
     #[inline]
     fn row(&self, value: u32) -> usize {
         value as usize
+    }
+}
+
+impl Listing for Rows<'_> {
+    fn filters(&self) -> bool {
+        self.keep.is_some() || self.drop_repeats.is_some()
     }
     #[inline]
     fn is_kept(&self, value: u32) -> bool {
@@ -144,6 +167,7 @@ impl Carry for Rows<'_> {
 }
 
 /// The items themselves, where they are numbers.
+#[derive(Clone, Copy)]
 pub(crate) struct Items<'a> {
     pub(crate) items: &'a [i64],
     pub(crate) drop_repeats: bool,
@@ -151,9 +175,6 @@ pub(crate) struct Items<'a> {
 
 impl Carry for Items<'_> {
     type Value = i64;
-    fn filters(&self) -> bool {
-        self.drop_repeats
-    }
     #[inline]
     fn of(&self, row: usize) -> i64 {
         self.items[row]
@@ -161,6 +182,12 @@ impl Carry for Items<'_> {
     #[inline]
     fn row(&self, _: i64) -> usize {
         0
+    }
+}
+
+impl Listing for Items<'_> {
+    fn filters(&self) -> bool {
+        self.drop_repeats
     }
     #[inline]
     fn is_kept(&self, _: i64) -> bool {
@@ -172,16 +199,13 @@ impl Carry for Items<'_> {
     }
 }
 
-/// Events by (time, row), known by their place in that order.
-pub(crate) trait Timeline: Sync {
+/// Events by (time, row), and what of them is listed.
+pub(crate) trait Timeline: Ordered {
     type Value: Value;
     fn len(&self) -> usize;
     fn filters(&self) -> bool;
-    fn time(&self, place: usize) -> i64;
     /// The visitor's key.
     fn key(&self, place: usize) -> i64;
-    fn hash(&self, place: usize) -> u64;
-    fn same(&self, a: usize, b: usize) -> bool;
     fn value(&self, place: usize) -> Self::Value;
     fn is_kept(&self, place: usize) -> bool;
     fn is_repeat(&self, last: usize, place: usize) -> bool;
@@ -195,7 +219,29 @@ pub(crate) struct InOrder<'a, V: ?Sized, C> {
     pub(crate) seed: Seed,
 }
 
-impl<V: Visitors + ?Sized, C: Carry> Timeline for InOrder<'_, V, C> {
+impl<V: Visitors + ?Sized, C: Carry> Ordered for InOrder<'_, V, C> {
+    #[inline]
+    fn time(&self, place: usize) -> i64 {
+        self.times[place]
+    }
+    #[inline]
+    fn event(&self, place: usize) -> Event {
+        Event { time: self.times[place], key: self.visitors.key(place, self.seed), row: place }
+    }
+    #[inline]
+    fn hash(&self, event: &Event) -> u64 {
+        hash::<V>(event.key, self.seed)
+    }
+    #[inline]
+    fn same(&self, place: usize, event: &Event) -> bool {
+        if V::EXACT {
+            return self.visitors.key(place, self.seed) == event.key;
+        }
+        place == event.row || self.visitors.same(place, event.row)
+    }
+}
+
+impl<V: Visitors + ?Sized, C: Listing> Timeline for InOrder<'_, V, C> {
     type Value = C::Value;
     #[inline]
     fn len(&self) -> usize {
@@ -205,20 +251,8 @@ impl<V: Visitors + ?Sized, C: Carry> Timeline for InOrder<'_, V, C> {
         self.carry.filters()
     }
     #[inline]
-    fn time(&self, place: usize) -> i64 {
-        self.times[place]
-    }
-    #[inline]
     fn key(&self, place: usize) -> i64 {
         self.visitors.key(place, self.seed)
-    }
-    #[inline]
-    fn hash(&self, place: usize) -> u64 {
-        hash::<V>(self.key(place), self.seed)
-    }
-    #[inline]
-    fn same(&self, a: usize, b: usize) -> bool {
-        (!V::EXACT && a == b) || self.visitors.same(a, b)
     }
     #[inline]
     fn value(&self, place: usize) -> C::Value {
@@ -239,16 +273,72 @@ fn hash<V: Visitors + ?Sized>(key: i64, seed: Seed) -> u64 {
     if V::EXACT { seed.number(key) } else { key.cast_unsigned() }
 }
 
-/// A log that was brought into the order of time.
-pub(crate) struct Sorted<'a, V: ?Sized, C, const WORDS: usize> {
+/// What tells the events of a log by their entries.
+pub(crate) struct Entries<'a, V: ?Sized, C> {
     pub(crate) visitors: &'a V,
     pub(crate) carry: C,
     pub(crate) seed: Seed,
     pub(crate) packing: Packing,
+}
+
+impl<V: ?Sized, C: Copy> Clone for Entries<'_, V, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V: ?Sized, C: Copy> Copy for Entries<'_, V, C> {}
+
+impl<V: Visitors + ?Sized, C: Carry> Entries<'_, V, C> {
+    #[inline]
+    pub(crate) fn time(&self, entry: &impl Entry<C::Value>) -> i64 {
+        self.packing.first.wrapping_add(entry.since(self.packing).cast_signed())
+    }
+    #[inline]
+    pub(crate) fn event(&self, entry: &impl Entry<C::Value>) -> Event {
+        let key = entry.key(self.packing);
+        Event { time: self.time(entry), key, row: self.carry.row(entry.value()) }
+    }
+    #[inline]
+    pub(crate) fn hash(&self, event: &Event) -> u64 {
+        hash::<V>(event.key, self.seed)
+    }
+    #[inline]
+    pub(crate) fn same(&self, entry: &impl Entry<C::Value>, event: &Event) -> bool {
+        let row = || self.carry.row(entry.value());
+        entry.key(self.packing) == event.key && (V::EXACT || row() == event.row || self.visitors.same(row(), event.row))
+    }
+}
+
+/// A log that was brought into the order of time.
+pub(crate) struct Sorted<'a, V: ?Sized, C, const WORDS: usize> {
+    pub(crate) log: Entries<'a, V, C>,
     pub(crate) entries: Vec<[u64; WORDS]>,
 }
 
-impl<V: Visitors + ?Sized, C: Carry, const WORDS: usize> Timeline for Sorted<'_, V, C, WORDS>
+impl<V: Visitors + ?Sized, C: Carry, const WORDS: usize> Ordered for Sorted<'_, V, C, WORDS>
+where
+    [u64; WORDS]: Entry<C::Value>,
+{
+    #[inline]
+    fn time(&self, place: usize) -> i64 {
+        self.log.time(&self.entries[place])
+    }
+    #[inline]
+    fn event(&self, place: usize) -> Event {
+        self.log.event(&self.entries[place])
+    }
+    #[inline]
+    fn hash(&self, event: &Event) -> u64 {
+        self.log.hash(event)
+    }
+    #[inline]
+    fn same(&self, place: usize, event: &Event) -> bool {
+        self.log.same(&self.entries[place], event)
+    }
+}
+
+impl<V: Visitors + ?Sized, C: Listing, const WORDS: usize> Timeline for Sorted<'_, V, C, WORDS>
 where
     [u64; WORDS]: Entry<C::Value>,
 {
@@ -258,24 +348,11 @@ where
         self.entries.len()
     }
     fn filters(&self) -> bool {
-        self.carry.filters()
-    }
-    #[inline]
-    fn time(&self, place: usize) -> i64 {
-        self.packing.first.wrapping_add(self.entries[place].since(self.packing).cast_signed())
+        self.log.carry.filters()
     }
     #[inline]
     fn key(&self, place: usize) -> i64 {
-        self.entries[place].key(self.packing)
-    }
-    #[inline]
-    fn hash(&self, place: usize) -> u64 {
-        hash::<V>(self.key(place), self.seed)
-    }
-    #[inline]
-    fn same(&self, a: usize, b: usize) -> bool {
-        let row = |place: usize| self.carry.row(self.value(place));
-        self.key(a) == self.key(b) && (V::EXACT || a == b || self.visitors.same(row(a), row(b)))
+        self.entries[place].key(self.log.packing)
     }
     #[inline]
     fn value(&self, place: usize) -> C::Value {
@@ -283,11 +360,11 @@ where
     }
     #[inline]
     fn is_kept(&self, place: usize) -> bool {
-        self.carry.is_kept(self.value(place))
+        self.log.carry.is_kept(self.value(place))
     }
     #[inline]
     fn is_repeat(&self, last: usize, place: usize) -> bool {
-        self.carry.is_repeat(self.value(last), self.value(place))
+        self.log.carry.is_repeat(self.value(last), self.value(place))
     }
 }
 
@@ -316,6 +393,24 @@ impl Packing {
         let key_bits = u64::BITS - largest.wrapping_sub(smallest).leading_zeros();
         Self { first: span.first, smallest, key_bits }
     }
+
+    /// Whether a time and a key need no more than 64 bits together.
+    pub(crate) fn fits(&self, span: &Span) -> bool {
+        self.key_bits + span.bits() <= u64::BITS && self.key_bits < u64::BITS
+    }
+
+    #[inline]
+    fn pack(self, since: u64, key: i64) -> u64 {
+        since << self.key_bits | key.wrapping_sub(self.smallest).cast_unsigned()
+    }
+    #[inline]
+    fn since(self, word: u64) -> u64 {
+        word >> self.key_bits
+    }
+    #[inline]
+    fn key(self, word: u64) -> i64 {
+        self.smallest.wrapping_add((word & ((1 << self.key_bits) - 1)).cast_signed())
+    }
 }
 
 /// An event on its way into the order of time. Sorting keeps the order of rows among events of one time, so that the row
@@ -328,21 +423,58 @@ pub(crate) trait Entry<P>: Copy + Default + Send + Sync {
     fn value(&self) -> P;
 }
 
-/// Words of an event whose time and key need no more than 64 bits together.
+/// Words of an event without a value whose time and key need no more than 64 bits together.
+pub(crate) const NARROWEST: usize = 1;
+
+impl Entry<()> for [u64; NARROWEST] {
+    #[inline]
+    fn new(packing: Packing, since: u64, key: i64, (): ()) -> Self {
+        [packing.pack(since, key)]
+    }
+    #[inline]
+    fn since(&self, packing: Packing) -> u64 {
+        packing.since(self[0])
+    }
+    #[inline]
+    fn key(&self, packing: Packing) -> i64 {
+        packing.key(self[0])
+    }
+    #[inline]
+    fn value(&self) {}
+}
+
+/// Words of any other event without a value, and of one whose time and key need no more than 64 bits.
 pub(crate) const NARROW: usize = 2;
+
+impl Entry<()> for [u64; NARROW] {
+    #[inline]
+    fn new(_: Packing, since: u64, key: i64, (): ()) -> Self {
+        [since, key.cast_unsigned()]
+    }
+    #[inline]
+    fn since(&self, _: Packing) -> u64 {
+        self[0]
+    }
+    #[inline]
+    fn key(&self, _: Packing) -> i64 {
+        self[1].cast_signed()
+    }
+    #[inline]
+    fn value(&self) {}
+}
 
 impl<P: Value> Entry<P> for [u64; NARROW] {
     #[inline]
     fn new(packing: Packing, since: u64, key: i64, value: P) -> Self {
-        [since << packing.key_bits | key.wrapping_sub(packing.smallest).cast_unsigned(), value.to_word()]
+        [packing.pack(since, key), value.to_word()]
     }
     #[inline]
     fn since(&self, packing: Packing) -> u64 {
-        self[0] >> packing.key_bits
+        packing.since(self[0])
     }
     #[inline]
     fn key(&self, packing: Packing) -> i64 {
-        packing.smallest.wrapping_add((self[0] & ((1 << packing.key_bits) - 1)).cast_signed())
+        packing.key(self[0])
     }
     #[inline]
     fn value(&self) -> P {
