@@ -15,8 +15,9 @@ use rayon::prelude::*;
 use crate::raw::zeros;
 use crate::recent::Recent;
 
-/// Events that are numbered before it is looked again which are recent; a few in tests, so that short logs have many.
-const BLOCK: usize = if cfg!(test) { 4 } else { 1_024 };
+/// Events that are numbered before it is looked again which are recent, and whose visitors are asked for together, so that none
+/// waits for memory; a few in tests, so that short logs have many.
+const BLOCK: usize = if cfg!(test) { 4 } else { 64 };
 
 /// Events below which a thread of its own is not worth it.
 pub(crate) const SHORT: usize = if cfg!(test) { 8 } else { 1 << 16 };
@@ -104,12 +105,17 @@ impl Numbering {
                 self.low += 1;
             }
             let (low, block) = (signed(self.low), from..places.end.min(from + BLOCK));
+            let mut hashes = [0; BLOCK];
+            for (hash, place) in hashes.iter_mut().zip(block.clone()) {
+                *hash = events.hash(&events.event(place));
+                self.recent.prefetch(*hash);
+            }
             let mut next = self.next;
-            for place in block.clone() {
+            for (place, hash) in block.clone().zip(hashes) {
                 let event = events.event(place);
                 let same = |other: i32| events.same(index(other), &event);
                 let hash_of = |other: i32| events.hash(&events.event(index(other)));
-                let before = index(self.recent.swap(events.hash(&event), signed(place), low, same, hash_of));
+                let before = index(self.recent.swap(hash, signed(place), low, same, hash_of));
                 // Chosen without a branch: whether an event begins a session is a coin's toss.
                 let goes_on = (before != place) & is_near(events.time(before), event.time, gap);
                 let number = select_unpredictable(goes_on, numbers[before - first], next);

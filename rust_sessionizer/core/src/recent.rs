@@ -65,6 +65,12 @@ impl Recent {
         before
     }
 
+    /// Asks for what will be looked at soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        raw::prefetch(&self.buckets, home(hash, self.shift));
+    }
+
     /// The visitor's last event, if it is at `low` or later.
     pub(crate) fn find(&self, hash: u64, low: i32, same: impl Fn(i32) -> bool) -> Option<i32> {
         let bucket = &self.buckets[home(hash, self.shift)];
