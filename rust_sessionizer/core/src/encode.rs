@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use hashbrown::HashTable;
 use rayon::prelude::*;
 
+use crate::bits::Bits;
 use crate::hashing::Seed;
+use crate::known::Known;
 use crate::partition::{bucket_bits, partition};
 use crate::raw::zeros;
-use crate::{Error, Result, digits};
+use crate::{Error, Result};
 
 /// A column of texts.
 pub trait ByteColumn: Sync {
@@ -28,16 +30,18 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    fn sorted(self, compare: impl Fn(u32, u32) -> std::cmp::Ordering + Sync) -> Self {
-        let mut order: Vec<u32> = (0..).take(self.first_rows.len()).collect();
-        let first_row = |code: &u32| self.first_rows[*code as usize];
-        order.par_sort_unstable_by(|a, b| compare(first_row(a), first_row(b)));
-        let mut ranks = vec![0; order.len()];
-        for (rank, &code) in (0..).zip(&order) {
+    /// Codes in the order of what the values' first rows hold.
+    fn sorted<K: Ord + Send>(self, value_of: impl Fn(usize) -> K + Sync) -> Self {
+        let held = |(code, &row): (usize, &u32)| (value_of(row as usize), narrow(code));
+        let mut order: Vec<(K, u32)> = self.first_rows.par_iter().enumerate().map(held).collect();
+        order.par_sort_unstable();
+        let mut ranks = zeros(order.len());
+        for (rank, &(_, code)) in (0..).zip(&order) {
             ranks[code as usize] = rank;
         }
-        let codes = self.codes.par_iter().map(|&code| ranks[code.unsigned_abs() as usize]).collect();
-        let first_rows = order.iter().map(first_row).collect();
+        let mut codes = self.codes;
+        codes.par_iter_mut().with_min_len(STEP).for_each(|code| *code = ranks[code.unsigned_abs() as usize]);
+        let first_rows = order.iter().map(|&(_, code)| self.first_rows[code as usize]).collect();
         Self { codes, first_rows }
     }
 }
@@ -47,13 +51,11 @@ impl Encoded {
 /// # Errors
 /// [`Error::TooManyDistinct`] from 2^31 distinct values on, [`Error::TooManyRows`] from 2^32 - 1 rows on.
 pub fn encode_integers(values: &[i64]) -> Result<Encoded> {
-    let encoded = factorize_integers(values)?;
-    // Codes of a direct table are in order.
-    let in_order = |rows: &[u32]| values[rows[0] as usize] < values[rows[1] as usize];
-    if encoded.first_rows.windows(2).all(in_order) {
-        return Ok(encoded);
+    check_rows(values.len())?;
+    if let Some((least, width)) = dense(values) {
+        return Ok(factorize_dense(values, least, width));
     }
-    Ok(encoded.sorted(|a, b| values[a as usize].cmp(&values[b as usize])))
+    Ok(factorize_integers(values)?.sorted(|row| values[row]))
 }
 
 /// Codes in the order of the sorted distinct texts, compared byte by byte.
@@ -61,8 +63,10 @@ pub fn encode_integers(values: &[i64]) -> Result<Encoded> {
 /// # Errors
 /// As [`encode_integers`].
 pub fn encode_bytes(values: &impl ByteColumn) -> Result<Encoded> {
-    let encoded = factorize_bytes(values)?;
-    Ok(encoded.sorted(|a, b| values.value(a as usize).cmp(values.value(b as usize))))
+    match Bits::of(values) {
+        Some(bits) => Ok(factorize_bits(values.rows(), &bits)?.sorted(|row| bits.number(row))),
+        None => Ok(factorize_hashed(values)?.sorted(|row| values.value(row))),
+    }
 }
 
 /// Codes in no particular order, the same for equal numbers.
@@ -75,8 +79,8 @@ pub fn factorize_integers(values: &[i64]) -> Result<Encoded> {
         return Ok(factorize_dense(values, least, width));
     }
     let seed = Seed::draw();
-    let equal = |a: u32, b: u32| values[a as usize] == values[b as usize];
-    factorize(values.len(), |row| seed.number(values[row]), equal, DISTINCT_LIMIT)
+    // Equal hashes are equal numbers.
+    factorize(values.len(), |row| seed.number(values[row]), |_, _| true, DISTINCT_LIMIT)
 }
 
 /// Codes in no particular order, the same for equal texts.
@@ -84,15 +88,21 @@ pub fn factorize_integers(values: &[i64]) -> Result<Encoded> {
 /// # Errors
 /// As [`encode_integers`].
 pub fn factorize_bytes(values: &impl ByteColumn) -> Result<Encoded> {
-    if let Some(numbers) = digits::numbers(values) {
-        return factorize_integers(&numbers);
+    match Bits::of(values) {
+        Some(bits) => factorize_bits(values.rows(), &bits),
+        None => factorize_hashed(values),
     }
+}
+
+fn factorize_bits<T: ByteColumn>(rows: usize, bits: &Bits<T>) -> Result<Encoded> {
     let seed = Seed::draw();
-    let mut hashes = zeros(values.rows());
-    let each = |(row, hash): (usize, &mut u64)| *hash = seed.bytes(values.value(row));
-    hashes.par_iter_mut().enumerate().with_min_len(1 << 14).for_each(each);
+    factorize(rows, |row| seed.number(bits.number(row)), |_, _| true, DISTINCT_LIMIT)
+}
+
+fn factorize_hashed(values: &impl ByteColumn) -> Result<Encoded> {
+    let seed = Seed::draw();
     let equal = |a: u32, b: u32| values.value(a as usize) == values.value(b as usize);
-    factorize(values.rows(), |row| hashes[row], equal, DISTINCT_LIMIT)
+    factorize(values.rows(), |row| seed.bytes(values.value(row)), equal, DISTINCT_LIMIT)
 }
 
 const DISTINCT_LIMIT: usize = i32::MAX as usize;
@@ -112,7 +122,8 @@ fn dense(values: &[i64]) -> Option<(i64, usize)> {
     (!values.is_empty() && width / 2 <= values.len() && width <= DISTINCT_LIMIT).then_some((least, width))
 }
 
-const STEP: usize = 1 << 16;
+/// Rows below which a thread of its own is not worth it; a few in tests, so that short columns have several.
+const STEP: usize = if cfg!(test) { 8 } else { 1 << 16 };
 
 /// By a table with a place for every value there might be: codes are in the order of the values, and nothing is sorted.
 fn factorize_dense(values: &[i64], least: i64, width: usize) -> Encoded {
@@ -155,7 +166,6 @@ fn narrow(row: usize) -> u32 {
     row as u32
 }
 
-/// By tables of the values of like hashes, each small enough for the cache.
 fn factorize(
     rows: usize,
     hash_of: impl Fn(usize) -> u64 + Sync,
@@ -163,8 +173,95 @@ fn factorize(
     distinct_limit: usize,
 ) -> Result<Encoded> {
     check_rows(rows)?;
+    let encoded = match factorize_few(rows, &hash_of, &equal) {
+        Some(encoded) => encoded,
+        None => factorize_many(rows, hash_of, equal),
+    };
+    let distinct = encoded.first_rows.len();
+    if distinct > distinct_limit {
+        Err(Error::TooManyDistinct { distinct, limit: distinct_limit })
+    } else {
+        Ok(encoded)
+    }
+}
+
+/// Values that a thread knows at most: a table of them is still small.
+const FEW: usize = if cfg!(test) { 12 } else { 1 << 20 };
+
+/// Rows whose values are asked for together, so that none waits for memory.
+const BLOCK: usize = 64;
+
+/// By a table of the values a thread, which become one; none where a thread finds too many.
+fn factorize_few(
+    rows: usize,
+    hash_of: impl Fn(usize) -> u64 + Sync,
+    equal: impl Fn(u32, u32) -> bool + Sync,
+) -> Option<Encoded> {
+    let mut codes = zeros(rows);
+    let step = rows.div_ceil(rayon::current_num_threads()).max(STEP);
+    let number_part = |(part, codes): (usize, &mut [i32])| {
+        let mut known = Known::new();
+        for (block, codes) in codes.chunks_mut(BLOCK).enumerate() {
+            let rows = part * step + block * BLOCK..;
+            let mut hashes = [0; BLOCK];
+            for (hash, row) in hashes.iter_mut().zip(rows.clone()).take(codes.len()) {
+                *hash = hash_of(row);
+                known.prefetch(*hash);
+            }
+            for ((code, hash), row) in codes.iter_mut().zip(hashes).zip(rows) {
+                *code = known.code(hash, narrow(row), &equal).cast_signed();
+            }
+            if known.firsts.len() > FEW {
+                return None;
+            }
+        }
+        Some(known)
+    };
+    let parts: Vec<Known> = codes.par_chunks_mut(step).enumerate().map(number_part).collect::<Option<_>>()?;
+    let Some(joined) = join(parts, &equal) else { return Some(Encoded::default()) };
+    codes.par_chunks_mut(step).zip(joined.codes).for_each(|(codes, joined)| {
+        if !joined.is_empty() {
+            codes
+                .par_iter_mut()
+                .with_min_len(STEP)
+                .for_each(|code| *code = joined[code.unsigned_abs() as usize].cast_signed());
+        }
+    });
+    Some(Encoded { codes, first_rows: joined.known.firsts })
+}
+
+/// What several threads know, and what each one's codes have become; nothing where they are what they were.
+struct Joined {
+    known: Known,
+    codes: Vec<Vec<u32>>,
+}
+
+fn join(parts: Vec<Known>, equal: &(impl Fn(u32, u32) -> bool + Sync)) -> Option<Joined> {
+    let alone = |known| Joined { known, codes: vec![Vec::new()] };
+    parts.into_par_iter().map(alone).reduce_with(|mut a, b| {
+        let own = a.known.absorb(&b.known, equal);
+        for codes in b.codes {
+            a.codes.push(if codes.is_empty() {
+                own.clone()
+            } else {
+                codes.iter().map(|&code| own[code as usize]).collect()
+            });
+        }
+        a
+    })
+}
+
+/// By tables of the values of like hashes, each small enough for the cache.
+fn factorize_many(
+    rows: usize,
+    hash_of: impl Fn(usize) -> u64 + Sync,
+    equal: impl Fn(u32, u32) -> bool + Sync,
+) -> Encoded {
+    let mut hashes: Vec<u64> = zeros(rows);
+    hashes.par_iter_mut().enumerate().with_min_len(STEP).for_each(|(row, hash)| *hash = hash_of(row));
     let bits = bucket_bits(rows);
-    let parts = partition(rows, bits, &hash_of, |row, hash| (hash, narrow(row)));
+    let parts = partition(rows, bits, |row| hashes[row], |row, hash| (hash, narrow(row)));
+    drop(hashes);
     let bucket_of = |bucket| parts.iter().flat_map(move |part| part.bucket(bucket));
     // For every bucket the first rows of its values, and the code that each of its entries has among them.
     let buckets: Vec<(Vec<u32>, Vec<u32>)> = (0..1_usize << bits)
@@ -184,10 +281,6 @@ fn factorize(
             (firsts, codes)
         })
         .collect();
-    let distinct = buckets.iter().map(|(firsts, _)| firsts.len()).sum();
-    if distinct > distinct_limit {
-        return Err(Error::TooManyDistinct { distinct, limit: distinct_limit });
-    }
     let mut base = 0;
     let mut bases = Vec::with_capacity(buckets.len());
     for (firsts, _) in &buckets {
@@ -203,12 +296,13 @@ fn factorize(
     });
     let codes = codes.into_iter().map(|code| code.into_inner().cast_signed()).collect();
     let firsts: Vec<Vec<u32>> = buckets.into_iter().map(|(firsts, _)| firsts).collect();
-    Ok(Encoded { codes, first_rows: firsts.concat() })
+    Encoded { codes, first_rows: firsts.concat() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::with_threads;
     use proptest::prelude::*;
 
     struct Texts(Vec<String>);
@@ -236,13 +330,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn integers_get_the_rank_of_their_value(values in prop::collection::vec(prop_oneof![-5_i64..5, any::<i64>()], 0..60)) {
-            prop_assert_eq!(encode_integers(&values), Ok(slow(&values)));
+        fn integers_get_the_rank_of_their_value(
+            values in prop::collection::vec(prop_oneof![8 => -5_i64..5, 1 => any::<i64>()], 0..60),
+            threads in 1_usize..5,
+        ) {
+            let found = with_threads(Some(threads), || encode_integers(&values)).and_then(|found| found);
+            prop_assert_eq!(found, Ok(slow(&values)));
         }
 
         #[test]
-        fn texts_get_the_rank_of_their_bytes(values in prop::collection::vec("[aAé😀]{0,2}", 0..60)) {
-            prop_assert_eq!(encode_bytes(&Texts(values.clone())), Ok(slow(&values)));
+        fn texts_get_the_rank_of_their_bytes(
+            values in prop::collection::vec(prop_oneof![8 => "[aAé😀]{0,2}", 1 => "[a-z]{30,40}"], 0..60),
+            threads in 1_usize..5,
+        ) {
+            let found = with_threads(Some(threads), || encode_bytes(&Texts(values.clone()))).and_then(|found| found);
+            prop_assert_eq!(found, Ok(slow(&values)));
         }
     }
 

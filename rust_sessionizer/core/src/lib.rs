@@ -3,14 +3,15 @@
 //! The crate knows nothing of Python or Arrow. Every function gives the same answer for any number of threads; those
 //! that work in parallel use the rayon pool they are called in (see [`with_threads`]).
 
+mod bits;
 mod buckets;
-mod digits;
 mod encode;
 mod error;
 mod filter;
 mod gap;
 mod gather;
 mod hashing;
+mod known;
 mod numbering;
 mod order;
 mod partition;

@@ -69,7 +69,7 @@ pub struct Lists {
 pub fn sessionize<V: Visitors + ?Sized>(events: &Events<V>) -> Result<Sessions> {
     let span = check(events)?;
     if !span.ordered
-        && let Some(keys) = events.keys.digits()
+        && let Some(keys) = events.keys.as_numbers()
     {
         let Events { times, gap, keep, drop_repeats, .. } = *events;
         return sessionize(&Events { keys: &*keys, times, gap, keep, drop_repeats });
@@ -115,7 +115,7 @@ pub fn number_sessions<V: Visitors + ?Sized>(events: &Events<V>) -> Result<Vec<i
     let events = Events { keep: None, drop_repeats: None, ..*events };
     let span = check(&events)?;
     if !span.ordered
-        && let Some(keys) = events.keys.digits()
+        && let Some(keys) = events.keys.as_numbers()
     {
         let Events { times, gap, .. } = events;
         return number_sessions(&Events { keys: &*keys, times, gap, keep: None, drop_repeats: None });

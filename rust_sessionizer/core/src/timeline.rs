@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
+use crate::bits::Bits;
 use crate::hashing::Seed;
 use crate::numbering::{Event, Ordered};
 use crate::sessions::{Span, ends};
-use crate::{ByteColumn, Result, SameItem, digits, factorize_bytes};
+use crate::{ByteColumn, Result, SameItem, factorize_bytes};
 
 /// Who the events of a log belong to.
 pub trait Visitors: Sync {
@@ -25,7 +26,7 @@ pub trait Visitors: Sync {
     /// [`Error::TooManyDistinct`](crate::Error::TooManyDistinct) and [`Error::TooManyRows`](crate::Error::TooManyRows).
     fn numbers(&self) -> Result<Cow<'_, [i64]>>;
     /// The same, where the visitors' names differ in so few bits that these are numbers; none of numbers, which are what they are.
-    fn digits(&self) -> Option<Vec<i64>> {
+    fn as_numbers(&self) -> Option<Vec<i64>> {
         None
     }
 }
@@ -69,8 +70,8 @@ impl<T: ByteColumn> Visitors for Named<'_, T> {
         let codes = factorize_bytes(self.0)?.codes;
         Ok(Cow::Owned(codes.into_par_iter().map(i64::from).collect()))
     }
-    fn digits(&self) -> Option<Vec<i64>> {
-        digits::numbers(self.0)
+    fn as_numbers(&self) -> Option<Vec<i64>> {
+        Bits::of(self.0).map(|bits| bits.numbers())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Texts as numbers.
 //!
-//! Names of visitors are often numbers that wear something: `v-000000123456`. Where the texts of a column differ in no more than 64 bits,
-//! wherever in the text those lie, these bits are a number, the same for equal texts and no others.
+//! Names are often numbers that wear something: `v-000000123456`. Where the texts of a column differ in no more than 64 bits, wherever in
+//! the text those lie, these bits are a number: the same for equal texts and no others, and in the order of the texts' bytes.
 
 use rayon::prelude::*;
 
@@ -17,35 +17,10 @@ const LONGEST: usize = (WORDS - 1) * 8;
 /// Rows after which it is looked whether the texts differ in too much already.
 const STEP: usize = 4_096;
 
-/// Numbers that are equal exactly where the texts are; none where the texts differ in more than 64 bits, or one has more than 32 bytes.
-pub(crate) fn numbers(texts: &impl ByteColumn) -> Option<Vec<i64>> {
-    let rows = texts.rows();
-    if rows == 0 {
-        return Some(Vec::new());
-    }
-    let first = words(texts.value(0))?;
-    let either = |a: [u64; WORDS], b: [u64; WORDS]| Some(std::array::from_fn(|place| a[place] | b[place]));
-    let differing = (0..rows.div_ceil(STEP)).into_par_iter().map(|part| {
-        let mut differing = [0; WORDS];
-        for row in part * STEP..rows.min(part * STEP + STEP) {
-            let words = words(texts.value(row))?;
-            (0..WORDS).for_each(|place| differing[place] |= words[place] ^ first[place]);
-        }
-        (ones(&differing) <= u64::BITS).then_some(differing)
-    });
-    let differing = differing.try_reduce(|| [0; WORDS], either).filter(|differing| ones(differing) <= u64::BITS)?;
-    let pieces = pieces(&differing);
-    let mut numbers: Vec<i64> = zeros(rows);
-    numbers.par_iter_mut().enumerate().with_min_len(STEP).for_each(|(row, number)| {
-        let words = words(texts.value(row)).unwrap_or_default(); // none is longer: all were looked at
-        let bits = pieces.iter().map(|piece| (words[piece.word] & piece.mask) >> piece.from << piece.to);
-        *number = bits.fold(0, |number, bits| number | bits).cast_signed();
-    });
-    Some(numbers)
-}
-
-fn ones(words: &[u64; WORDS]) -> u32 {
-    words.iter().map(|word| word.count_ones()).sum()
+/// The bits that the texts of a column differ in.
+pub(crate) struct Bits<'a, T> {
+    texts: &'a T,
+    pieces: Vec<Piece>,
 }
 
 /// Bits next to each other, and where in the number they go.
@@ -56,10 +31,54 @@ struct Piece {
     to: u32,
 }
 
-/// The bits that are set, as few pieces as there are.
+impl<'a, T: ByteColumn> Bits<'a, T> {
+    /// None where the texts differ in more than 64 bits, or one has more than 32 bytes.
+    pub(crate) fn of(texts: &'a T) -> Option<Self> {
+        let rows = texts.rows();
+        if rows == 0 {
+            return Some(Self { texts, pieces: Vec::new() });
+        }
+        let first = words(texts.value(0))?;
+        let either = |a: [u64; WORDS], b: [u64; WORDS]| Some(std::array::from_fn(|place| a[place] | b[place]));
+        let differing = (0..rows.div_ceil(STEP)).into_par_iter().map(|part| {
+            let mut differing = [0; WORDS];
+            for row in part * STEP..rows.min(part * STEP + STEP) {
+                let words = words(texts.value(row))?;
+                (0..WORDS).for_each(|place| differing[place] |= words[place] ^ first[place]);
+            }
+            (ones(&differing) <= u64::BITS).then_some(differing)
+        });
+        let differing = differing.try_reduce(|| [0; WORDS], either).filter(|differing| ones(differing) <= u64::BITS)?;
+        Some(Self { texts, pieces: pieces(&differing) })
+    }
+
+    /// The number of a row's text.
+    #[inline]
+    pub(crate) fn number(&self, row: usize) -> i64 {
+        let words = words(self.texts.value(row)).unwrap_or_default(); // none is longer: all were looked at
+        let bits = self.pieces.iter().map(|piece| (words[piece.word] & piece.mask) >> piece.from << piece.to);
+        let number = bits.fold(0, |number, bits| number | bits);
+        // The smallest is the smallest with a sign, too.
+        (number ^ 1 << 63).cast_signed()
+    }
+
+    /// Those of all rows.
+    pub(crate) fn numbers(&self) -> Vec<i64> {
+        let mut numbers = zeros(self.texts.rows());
+        let each = |(row, number): (usize, &mut i64)| *number = self.number(row);
+        numbers.par_iter_mut().enumerate().with_min_len(STEP).for_each(each);
+        numbers
+    }
+}
+
+fn ones(words: &[u64; WORDS]) -> u32 {
+    words.iter().map(|word| word.count_ones()).sum()
+}
+
+/// The bits that are set, as few pieces as there are: those of the first word are the highest of the number.
 fn pieces(bits: &[u64; WORDS]) -> Vec<Piece> {
     let (mut pieces, mut to) = (Vec::new(), 0);
-    for (word, &bits) in bits.iter().enumerate() {
+    for (word, &bits) in bits.iter().enumerate().rev() {
         let mut left = bits;
         while left != 0 {
             let from = left.trailing_zeros();
@@ -73,7 +92,7 @@ fn pieces(bits: &[u64; WORDS]) -> Vec<Piece> {
     pieces
 }
 
-/// Eight bytes a word, zeros behind the last, and the length; other texts have other words.
+/// Eight bytes a word, the first the highest, zeros behind the last, and the length; other texts have other words, in the order of the texts.
 #[inline]
 fn words(text: &[u8]) -> Option<[u64; WORDS]> {
     if text.len() > LONGEST {
@@ -82,15 +101,16 @@ fn words(text: &[u8]) -> Option<[u64; WORDS]> {
     let (whole, rest) = text.as_chunks::<8>();
     let mut words = [0; WORDS];
     for (word, bytes) in words.iter_mut().zip(whole) {
-        *word = u64::from_le_bytes(*bytes);
+        *word = u64::from_be_bytes(*bytes);
     }
     if !rest.is_empty() {
+        let free = 64 - 8 * rest.len();
         words[whole.len()] = match (text.last_chunk::<8>(), rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
-            (Some(last), ..) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
-            (None, Some(low), Some(high)) => {
-                u64::from(u32::from_le_bytes(*low)) | u64::from(u32::from_le_bytes(*high)) << (8 * rest.len() - 32)
+            (Some(last), ..) => u64::from_be_bytes(*last) << free,
+            (None, Some(high), Some(low)) => {
+                u64::from(u32::from_be_bytes(*high)) << 32 | u64::from(u32::from_be_bytes(*low)) << free
             }
-            _ => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+            _ => rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)) << free,
         };
     }
     words[WORDS - 1] = text.len() as u64;
@@ -113,6 +133,10 @@ mod tests {
         }
     }
 
+    fn numbers(texts: &Texts) -> Option<Vec<i64>> {
+        Bits::of(texts).map(|bits| bits.numbers())
+    }
+
     fn texts() -> impl Strategy<Value = Vec<Vec<u8>>> {
         let any = prop::collection::vec(any::<u8>(), 0..40);
         let few_bits = prop::collection::vec(prop::sample::select(b"ab\0".to_vec()), 0..34);
@@ -122,13 +146,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equal_texts_and_no_others_have_equal_numbers(texts in texts()) {
+        fn numbers_compare_as_their_texts_do(texts in texts()) {
             let texts = Texts(texts);
             if let Some(numbers) = numbers(&texts) {
                 prop_assert_eq!(numbers.len(), texts.rows());
                 for (text, number) in texts.0.iter().zip(&numbers) {
                     for (other, its_number) in texts.0.iter().zip(&numbers) {
-                        prop_assert_eq!(text == other, number == its_number);
+                        prop_assert_eq!(text.cmp(other), number.cmp(its_number));
                     }
                 }
             }
@@ -138,7 +162,7 @@ mod tests {
         fn words_are_the_bytes_and_the_length(text in prop::collection::vec(any::<u8>(), 0..40)) {
             let expected = (text.len() <= LONGEST).then(|| {
                 let byte = |place: usize| text.get(place).copied().unwrap_or(0);
-                let word = |word: usize| u64::from_le_bytes(std::array::from_fn(|place| byte(word * 8 + place)));
+                let word = |word: usize| u64::from_be_bytes(std::array::from_fn(|place| byte(word * 8 + place)));
                 let mut words: [u64; WORDS] = std::array::from_fn(word);
                 words[WORDS - 1] = text.len() as u64;
                 words
@@ -167,8 +191,7 @@ mod tests {
     #[test]
     fn sixty_four_bits_are_not_too_many() {
         let texts = Texts(vec![vec![0; 8], vec![255; 8], vec![0; 8]]);
-        let found = numbers(&texts);
-        assert_eq!(found, Some(vec![0, -1, 0]));
+        assert_eq!(numbers(&texts), Some(vec![i64::MIN, i64::MAX, i64::MIN]));
         assert_eq!(numbers(&Texts(vec![vec![0; 9], vec![255; 9]])), None);
     }
 }
