@@ -1,5 +1,7 @@
 //! Session-parallel mini-batches (Hidasi et al., ICLR 2016, section 3.1).
 
+use std::hint::select_unpredictable;
+
 use crate::{Error, Result};
 
 /// Which click every lane feeds at every step; the click after it is the target.
@@ -15,11 +17,65 @@ pub struct Schedule {
     pub steps: Vec<i64>,
 }
 
-struct Lane {
-    number: i32,
-    next: i64,
-    left: i64,
-    fresh: bool,
+/// The lanes that still have clicks to feed: a place each in every vector.
+#[derive(Default)]
+struct Lanes {
+    numbers: Vec<i32>,
+    /// The click that is fed next, and whether it begins its session.
+    next: Vec<i64>,
+    fresh: Vec<bool>,
+    /// Predictions left in the session, that one included.
+    left: Vec<i64>,
+}
+
+/// The sessions that no lane has taken yet.
+struct Unused<'a> {
+    lengths: &'a [i64],
+    /// The first click of the first of them.
+    begin: i64,
+}
+
+impl Lanes {
+    fn take(&mut self, number: i32, unused: &mut Unused) -> bool {
+        let Some((&length, rest)) = unused.lengths.split_first() else { return false };
+        self.numbers.push(number);
+        self.next.push(unused.begin);
+        self.fresh.push(true);
+        self.left.push(length - 1);
+        *unused = Unused { lengths: rest, begin: unused.begin + length };
+        true
+    }
+
+    /// Goes on by a click, where there are as many unused sessions as lanes, so that none can vanish: without a branch, since
+    /// nobody foresees where a session ends.
+    fn go_on(&mut self, unused: &mut Unused) {
+        let Unused { lengths, mut begin } = *unused;
+        let mut taken = 0;
+        for ((next, left), fresh) in self.next.iter_mut().zip(&mut self.left).zip(&mut self.fresh) {
+            let (over, length) = (*left == 1, lengths[taken]);
+            *next = select_unpredictable(over, begin, *next + 1);
+            *left = select_unpredictable(over, length, *left) - 1;
+            *fresh = over;
+            begin += select_unpredictable(over, length, 0);
+            taken += usize::from(over);
+        }
+        *unused = Unused { lengths: &lengths[taken..], begin };
+    }
+
+    /// The same for the last ones.
+    fn run_out(&mut self, unused: &mut Unused) {
+        let before = std::mem::take(self);
+        for ((number, next), left) in before.numbers.into_iter().zip(before.next).zip(before.left) {
+            if left > 1 {
+                self.numbers.push(number);
+                self.next.push(next + 1);
+                self.fresh.push(false);
+                self.left.push(left - 1);
+            } else {
+                self.take(number, unused);
+            }
+        }
+    }
 }
 
 /// Lane l starts with session l. After its last prediction a lane takes the next unused session, lower lanes first;
@@ -47,34 +103,23 @@ pub fn training_schedule(lengths: &[i64], lanes: i64) -> Result<Schedule> {
     let reserved = schedule.inputs.try_reserve_exact(total);
     let reserved = reserved.and_then(|()| schedule.lanes.try_reserve_exact(total));
     reserved.and_then(|()| schedule.resets.try_reserve_exact(total)).map_err(|_| too_long())?;
-    let mut begin = 0;
-    let mut sessions = lengths.iter().map(|&length| {
-        begin += length;
-        (begin - length, length - 1)
-    });
-    let mut active: Vec<Lane> = (0..lane_numbers)
-        .zip(sessions.by_ref())
-        .map(|(number, (next, left))| Lane { number, next, left, fresh: true })
-        .collect();
-    let mut fed = 0;
-    while !active.is_empty() {
-        active.retain_mut(|lane| {
-            schedule.inputs.push(lane.next);
-            schedule.lanes.push(lane.number);
-            schedule.resets.push(lane.fresh);
-            fed += 1;
-            lane.next += 1;
-            lane.left -= 1;
-            lane.fresh = lane.left == 0;
-            if lane.fresh {
-                match sessions.next() {
-                    Some((next, left)) => (lane.next, lane.left) = (next, left),
-                    None => return false,
-                }
-            }
-            true
-        });
-        schedule.steps.push(fed);
+    let (mut lanes, mut unused) = (Lanes::default(), Unused { lengths, begin: 0 });
+    for number in 0..lane_numbers {
+        if !lanes.take(number, &mut unused) {
+            break;
+        }
+    }
+    while !lanes.numbers.is_empty() {
+        schedule.inputs.extend_from_slice(&lanes.next);
+        schedule.lanes.extend_from_slice(&lanes.numbers);
+        schedule.resets.extend_from_slice(&lanes.fresh);
+        #[allow(clippy::cast_possible_wrap)] // it fits in memory
+        schedule.steps.push(schedule.inputs.len() as i64);
+        if unused.lengths.len() >= lanes.numbers.len() {
+            lanes.go_on(&mut unused);
+        } else {
+            lanes.run_out(&mut unused);
+        }
     }
     Ok(schedule)
 }
