@@ -119,10 +119,15 @@ def polars_split(table: pl.DataFrame) -> list[pl.DataFrame]:
     return [*parts, table.filter(start >= second)]
 
 
+def long_ones(table: pl.DataFrame) -> pl.Series:
+    """Lengths of the sessions that have a prediction."""
+    clicks = table["items"].list.len()
+    return clicks.filter(clicks >= LENGTH)
+
+
 def numpy_schedule(table: pl.DataFrame) -> list[np.ndarray]:
     """Step by step, all lanes at once."""
-    long = lengths(table)
-    long = long[long >= 2].astype(np.int64)
+    long = long_ones(table).to_numpy().astype(np.int64)
     begins = np.r_[0, np.cumsum(long)[:-1]]
     lanes = np.arange(min(LANES, len(long)))
     at, left, fresh, used = begins[lanes], long[lanes] - 1, np.ones(len(lanes), dtype=bool), len(lanes)
@@ -148,8 +153,7 @@ def numpy_schedule(table: pl.DataFrame) -> list[np.ndarray]:
 def own_schedule(table: pl.DataFrame) -> list[np.ndarray]:
     import rust_sessionizer
 
-    long = lengths(table)
-    plan = rust_sessionizer.training_schedule(pl.Series(long[long >= 2]), LANES)
+    plan = rust_sessionizer.training_schedule(long_ones(table), LANES)
     return [pl.Series(plan.inputs).to_numpy(), pl.Series(plan.lanes).to_numpy()]
 
 

@@ -1,6 +1,8 @@
 //! What needs `unsafe`, all of it, each block with its proof: huge pages for long columns, writes past the cache, and eight
 //! comparisons at once.
 
+use std::collections::TryReserveError;
+
 /// From here on a column is worth huge pages.
 const LONG: usize = 1 << 23;
 
@@ -14,9 +16,15 @@ pub(crate) fn zeros<T: Copy + Default>(length: usize) -> Vec<T> {
 
 /// Room for as many elements, on such pages too.
 pub(crate) fn room<T>(capacity: usize) -> Vec<T> {
-    let mut column = Vec::with_capacity(capacity);
+    try_room(capacity).unwrap_or_else(|_| Vec::with_capacity(capacity))
+}
+
+/// The same, or why there is none.
+pub(crate) fn try_room<T>(capacity: usize) -> Result<Vec<T>, TryReserveError> {
+    let mut column = Vec::new();
+    column.try_reserve_exact(capacity)?;
     advise_huge_pages(column.spare_capacity_mut());
-    column
+    Ok(column)
 }
 
 /// Entries that are written at once, which together fill whole lines of the cache.

@@ -1,7 +1,9 @@
 //! Session-parallel mini-batches (Hidasi et al., ICLR 2016, section 3.1).
 
+use std::collections::TryReserveError;
 use std::hint::select_unpredictable;
 
+use crate::raw::try_room;
 use crate::{Error, Result};
 
 /// Which click every lane feeds at every step; the click after it is the target.
@@ -99,10 +101,9 @@ pub fn training_schedule(lengths: &[i64], lanes: i64) -> Result<Schedule> {
     };
     let total = lengths.iter().try_fold(0_i64, |sum, &length| sum.checked_add(length - 1));
     let total = total.and_then(|total| usize::try_from(total).ok()).ok_or_else(too_long)?;
-    let mut schedule = Schedule { steps: vec![0], ..Schedule::default() };
-    let reserved = schedule.inputs.try_reserve_exact(total);
-    let reserved = reserved.and_then(|()| schedule.lanes.try_reserve_exact(total));
-    reserved.and_then(|()| schedule.resets.try_reserve_exact(total)).map_err(|_| too_long())?;
+    let room = || Ok((try_room(total)?, try_room(total)?, try_room(total)?));
+    let (inputs, numbers, resets) = room().map_err(|_: TryReserveError| too_long())?;
+    let mut schedule = Schedule { inputs, lanes: numbers, resets, steps: vec![0] };
     let (mut lanes, mut unused) = (Lanes::default(), Unused { lengths, begin: 0 });
     for number in 0..lane_numbers {
         if !lanes.take(number, &mut unused) {
