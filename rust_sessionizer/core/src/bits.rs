@@ -11,16 +11,44 @@ use crate::raw::zeros;
 /// Words of a text, and one for its length.
 const WORDS: usize = 5;
 
+/// Rows after which it is looked whether the texts differ in too much already, and rows by which it is guessed what they differ in.
+const STEP: usize = if cfg!(test) { 4 } else { 4_096 };
+
 /// Bytes of the longest text that fits.
 const LONGEST: usize = (WORDS - 1) * 8;
 
-/// Rows after which it is looked whether the texts differ in too much already.
-const STEP: usize = 4_096;
-
-/// The bits that the texts of a column differ in.
-pub(crate) struct Bits<'a, T> {
-    texts: &'a T,
-    pieces: Vec<Piece>,
+/// A number for every row; none where the texts differ in more than 64 bits, or one has more than 32 bytes.
+pub(crate) fn numbers(texts: &impl ByteColumn) -> Option<Vec<i64>> {
+    let rows = texts.rows();
+    if rows == 0 {
+        return Some(Vec::new());
+    }
+    let first = words(texts.value(0))?;
+    let differs = |row: usize| Some(xor(words(texts.value(row))?, first));
+    let few = (0..rows).step_by(rows.div_ceil(STEP));
+    let mut differing = few.map(differs).try_fold([0; WORDS], |all, one| Some(or(all, one?)))?;
+    let mut numbers: Vec<i64> = zeros(rows);
+    loop {
+        if ones(&differing) > u64::BITS {
+            return None;
+        }
+        let pieces = pieces(&differing);
+        let parts = numbers.par_chunks_mut(STEP).enumerate().map(|(part, numbers)| {
+            let mut all = differing;
+            for (number, row) in numbers.iter_mut().zip(part * STEP..) {
+                let words = words(texts.value(row))?;
+                all = or(all, xor(words, first));
+                *number = drawn(&pieces, &words);
+            }
+            (ones(&all) <= u64::BITS).then_some(all)
+        });
+        let all = parts.try_reduce(|| differing, |a, b| Some(or(a, b)))?;
+        if all == differing {
+            return Some(numbers);
+        }
+        // There are bits that the few did not differ in.
+        differing = all;
+    }
 }
 
 /// Bits next to each other, and where in the number they go.
@@ -31,44 +59,21 @@ struct Piece {
     to: u32,
 }
 
-impl<'a, T: ByteColumn> Bits<'a, T> {
-    /// None where the texts differ in more than 64 bits, or one has more than 32 bytes.
-    pub(crate) fn of(texts: &'a T) -> Option<Self> {
-        let rows = texts.rows();
-        if rows == 0 {
-            return Some(Self { texts, pieces: Vec::new() });
-        }
-        let first = words(texts.value(0))?;
-        let either = |a: [u64; WORDS], b: [u64; WORDS]| Some(std::array::from_fn(|place| a[place] | b[place]));
-        let differing = (0..rows.div_ceil(STEP)).into_par_iter().map(|part| {
-            let mut differing = [0; WORDS];
-            for row in part * STEP..rows.min(part * STEP + STEP) {
-                let words = words(texts.value(row))?;
-                (0..WORDS).for_each(|place| differing[place] |= words[place] ^ first[place]);
-            }
-            (ones(&differing) <= u64::BITS).then_some(differing)
-        });
-        let differing = differing.try_reduce(|| [0; WORDS], either).filter(|differing| ones(differing) <= u64::BITS)?;
-        Some(Self { texts, pieces: pieces(&differing) })
-    }
+/// The pieces, drawn together.
+#[inline]
+fn drawn(pieces: &[Piece], words: &[u64; WORDS]) -> i64 {
+    let bits = pieces.iter().map(|piece| (words[piece.word] & piece.mask) >> piece.from << piece.to);
+    let number = bits.fold(0, |number, bits| number | bits);
+    // The smallest is the smallest with a sign, too.
+    (number ^ 1 << 63).cast_signed()
+}
 
-    /// The number of a row's text.
-    #[inline]
-    pub(crate) fn number(&self, row: usize) -> i64 {
-        let words = words(self.texts.value(row)).unwrap_or_default(); // none is longer: all were looked at
-        let bits = self.pieces.iter().map(|piece| (words[piece.word] & piece.mask) >> piece.from << piece.to);
-        let number = bits.fold(0, |number, bits| number | bits);
-        // The smallest is the smallest with a sign, too.
-        (number ^ 1 << 63).cast_signed()
-    }
+fn or(a: [u64; WORDS], b: [u64; WORDS]) -> [u64; WORDS] {
+    std::array::from_fn(|place| a[place] | b[place])
+}
 
-    /// Those of all rows.
-    pub(crate) fn numbers(&self) -> Vec<i64> {
-        let mut numbers = zeros(self.texts.rows());
-        let each = |(row, number): (usize, &mut i64)| *number = self.number(row);
-        numbers.par_iter_mut().enumerate().with_min_len(STEP).for_each(each);
-        numbers
-    }
+fn xor(a: [u64; WORDS], b: [u64; WORDS]) -> [u64; WORDS] {
+    std::array::from_fn(|place| a[place] ^ b[place])
 }
 
 fn ones(words: &[u64; WORDS]) -> u32 {
@@ -131,10 +136,6 @@ mod tests {
         fn value(&self, row: usize) -> &[u8] {
             &self.0[row]
         }
-    }
-
-    fn numbers(texts: &Texts) -> Option<Vec<i64>> {
-        Bits::of(texts).map(|bits| bits.numbers())
     }
 
     fn texts() -> impl Strategy<Value = Vec<Vec<u8>>> {

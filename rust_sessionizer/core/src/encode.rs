@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use hashbrown::HashTable;
 use rayon::prelude::*;
 
-use crate::bits::Bits;
 use crate::hashing::Seed;
 use crate::known::Known;
 use crate::partition::{bucket_bits, partition};
 use crate::raw::zeros;
-use crate::{Error, Result};
+use crate::{Error, Result, bits};
 
 /// A column of texts.
 pub trait ByteColumn: Sync {
@@ -63,8 +62,8 @@ pub fn encode_integers(values: &[i64]) -> Result<Encoded> {
 /// # Errors
 /// As [`encode_integers`].
 pub fn encode_bytes(values: &impl ByteColumn) -> Result<Encoded> {
-    match Bits::of(values) {
-        Some(bits) => Ok(factorize_bits(values.rows(), &bits)?.sorted(|row| bits.number(row))),
+    match bits::numbers(values) {
+        Some(numbers) => encode_integers(&numbers),
         None => Ok(factorize_hashed(values)?.sorted(|row| values.value(row))),
     }
 }
@@ -88,15 +87,10 @@ pub fn factorize_integers(values: &[i64]) -> Result<Encoded> {
 /// # Errors
 /// As [`encode_integers`].
 pub fn factorize_bytes(values: &impl ByteColumn) -> Result<Encoded> {
-    match Bits::of(values) {
-        Some(bits) => factorize_bits(values.rows(), &bits),
+    match bits::numbers(values) {
+        Some(numbers) => factorize_integers(&numbers),
         None => factorize_hashed(values),
     }
-}
-
-fn factorize_bits<T: ByteColumn>(rows: usize, bits: &Bits<T>) -> Result<Encoded> {
-    let seed = Seed::draw();
-    factorize(rows, |row| seed.number(bits.number(row)), |_, _| true, DISTINCT_LIMIT)
 }
 
 fn factorize_hashed(values: &impl ByteColumn) -> Result<Encoded> {

@@ -4,11 +4,10 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use crate::bits::Bits;
 use crate::hashing::Seed;
 use crate::numbering::{Event, Ordered};
 use crate::sessions::{Span, ends};
-use crate::{ByteColumn, Result, SameItem, factorize_bytes};
+use crate::{ByteColumn, Result, SameItem, bits, factorize_bytes};
 
 /// Who the events of a log belong to.
 pub trait Visitors: Sync {
@@ -71,7 +70,7 @@ impl<T: ByteColumn> Visitors for Named<'_, T> {
         Ok(Cow::Owned(codes.into_par_iter().map(i64::from).collect()))
     }
     fn as_numbers(&self) -> Option<Vec<i64>> {
-        Bits::of(self.0).map(|bits| bits.numbers())
+        bits::numbers(self.0)
     }
 }
 
