@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # Builds the extension from the checkout's sources into the environment.
-# Sources: b79e452c49ec1ed829fa60a1f40f1559a93f082a4e0d32ec13f810eb9c30799a
+# Sources: 28f5783b42ef60f25dc037ef49d676819daa924e2a0ca1f81381ec0b734dcae1
 set -euo pipefail
 python -m pip install --no-deps --no-build-isolation "${RECSYS_CHECKOUT:-$PWD}/rust_sessionizer"

@@ -1,6 +1,6 @@
 //! A log in any order, brought into the order of time.
 //!
-//! 1. *Count* how many events fall into each of some hundred equal parts of the log's time.
+//! 1. *Count* how many events fall into each of some hundred parts of the log's time.
 //! 2. *Scatter* the events, each with its visitor and what is carried along, into those buckets. Every thread takes a
 //!    stretch of the log and has a place of its own in every bucket, so that the order of rows is kept. Events wait in
 //!    the cache until there are enough for a write to memory.
@@ -37,30 +37,58 @@ pub(crate) struct Scattered<'a, V: ?Sized, C, const WORDS: usize> {
     counts: Vec<Vec<u32>>,
 }
 
-/// How time is cut into buckets.
+/// How time is cut into buckets: equal ones where nearly all events are, the first and the last with what is farther off. One wrong
+/// time would else put all others into one bucket.
 #[derive(Clone, Copy)]
 struct Cut {
     first: i64,
+    /// The least time since the first that is cut equally.
+    low: u64,
     /// Bits of the time that do not tell the bucket.
     shift: u32,
+    last: usize,
+    /// The last time since the first.
+    most: u64,
 }
 
+/// Rows that tell where nearly all events are, and of how many one may be far off at either end; fewer in tests, where logs are short.
+const SAMPLE: usize = 1_024;
+const FAR: usize = if cfg!(test) { 8 } else { 100 };
+
+#[allow(clippy::cast_possible_truncation)] // buckets have 12 bits at most
 impl Cut {
+    fn of(times: &[i64], span: &Span) -> Self {
+        let mut cut = Self { first: span.first, low: 0, shift: 0, last: 0, most: span.range() };
+        let sample = times.iter().step_by(times.len().div_ceil(SAMPLE).max(1));
+        let mut sample: Vec<u64> = sample.map(|&time| cut.since(time)).collect();
+        sample.sort_unstable();
+        // Few at both ends do not count, and an eighth of what does is added there.
+        let few = sample.len() / FAR;
+        let (low, high) = (sample[few], sample[sample.len() - 1 - few]);
+        cut.low = low.saturating_sub((high - low) / 8);
+        let wide = high.saturating_add((high - low) / 8).min(cut.most) - cut.low;
+        cut.shift = (u64::BITS - wide.leading_zeros()).saturating_sub(bucket_bits(times.len()));
+        cut.last = (wide >> cut.shift) as usize;
+        cut
+    }
+
     #[inline]
     fn since(self, time: i64) -> u64 {
         time.wrapping_sub(self.first).cast_unsigned()
     }
 
     #[inline]
-    #[allow(clippy::cast_possible_truncation)] // 11 bits at most
     fn bucket(self, since: u64) -> usize {
-        (since >> self.shift) as usize
+        (since.saturating_sub(self.low) >> self.shift).min(self.last as u64) as usize
     }
 
     /// The least and the most since the first time that a bucket may have.
     fn ends(self, bucket: usize) -> (u64, u64) {
-        let least = (bucket as u64) << self.shift;
-        (least, least | ((1 << self.shift) - 1))
+        let least = |bucket: usize| self.low + ((bucket as u64) << self.shift);
+        (
+            if bucket == 0 { 0 } else { least(bucket) },
+            if bucket == self.last { self.most } else { least(bucket + 1) - 1 },
+        )
     }
 }
 
@@ -76,9 +104,8 @@ pub(crate) fn scatter<'a, V: Visitors + ?Sized, C: Carry, const WORDS: usize>(
 where
     [u64; WORDS]: Entry<C::Value>,
 {
-    let bits = u64::BITS - span.range().leading_zeros();
-    let cut = Cut { first: span.first, shift: bits.saturating_sub(bucket_bits(times.len())) };
-    let buckets = cut.bucket(span.range()) + 1;
+    let cut = Cut::of(times, span);
+    let buckets = cut.last + 1;
     let step = times.len().div_ceil(rayon::current_num_threads()).max(4_096);
     let counts: Vec<Vec<u32>> = times
         .par_chunks(step)
