@@ -71,15 +71,15 @@ pub(crate) struct Numbering {
     next: i32,
     /// The first events of the first sessions: all that may go on from an earlier part.
     early: Vec<Event>,
-    /// When the part begins.
-    since: i64,
+    /// When the part begins; nothing where it has no events.
+    since: Option<i64>,
 }
 
 impl Numbering {
     /// Of the part that begins at a place, with sessions numbered from there on.
     pub(crate) fn new(place: usize, gap: u64) -> Self {
         let first = signed(place);
-        Self { gap, recent: Recent::new(), low: place, first, next: first, early: Vec::new(), since: i64::MAX }
+        Self { gap, recent: Recent::new(), low: place, first, next: first, early: Vec::new(), since: None }
     }
 
     /// The first place that is still needed.
@@ -100,7 +100,7 @@ impl Numbering {
         let gap = self.gap;
         for from in places.clone().step_by(BLOCK) {
             let now = events.time(from);
-            self.since = self.since.min(now);
+            let since = *self.since.get_or_insert(now);
             while !is_near(events.time(self.low), now, gap) {
                 self.low += 1;
             }
@@ -123,7 +123,7 @@ impl Numbering {
                 next += i32::from(!goes_on);
                 each(place, number);
             }
-            if self.first > 0 && is_near(self.since, now, gap) {
+            if self.first > 0 && is_near(since, now, gap) {
                 for place in block {
                     if numbers[place - first] == self.next {
                         self.early.push(events.event(place));
@@ -193,7 +193,7 @@ pub(crate) fn join<O: Ordered, N: AsRef<[i32]>>(parts: &[Part<O, N>]) -> Vec<Joi
                 if let Some(number) = before.find(event) {
                     return Some(joined.number(number));
                 }
-                if !is_near(before.numbering.since, event.time, *gap) {
+                if before.numbering.since.is_some_and(|since| !is_near(since, event.time, *gap)) {
                     break;
                 }
             }

@@ -151,7 +151,7 @@ proptest! {
     #[test]
     fn short_logs_agree_with_the_slow_one(log in logs()) {
         let slow = log.slow();
-        for threads in [1, 3] {
+        for threads in [1, 3, 8] {
             let fast = log.fast(threads);
             prop_assert_eq!(fast.as_ref(), Ok(&slow));
         }
@@ -237,6 +237,20 @@ fn one_visitor_with_everything_and_everyone_with_one_event() {
     log.times = vec![5; log.keys.len()];
     log.items = vec![0; log.keys.len()];
     assert_eq!(log.fast(2).map(|found| found.heads.len()), Ok(log.keys.len()));
+}
+
+#[test]
+fn sessions_go_on_past_parts_without_events() {
+    // Half of the events are of one moment, so that they fall into one bucket, which is too much for one thread.
+    let times: Vec<i64> = (0..50).chain([60; 100]).chain(61..111).rev().collect();
+    let keys: Vec<i64> = (0..).take(times.len()).map(|row| row % 7).collect();
+    let items = vec![0; times.len()];
+    let log = Log { keys, times, items, keep: None, gap: Some(30), drop_repeats: false };
+    let slow = log.slow();
+    for threads in [1, 2, 3, 5, 8] {
+        assert_eq!(log.fast(threads).as_ref(), Ok(&slow), "{threads}");
+        assert!(log.agrees_with(&slow, threads).is_ok(), "{threads}");
+    }
 }
 
 #[test]
