@@ -230,16 +230,12 @@ fn number_in_time<V: Visitors + ?Sized>(events: &Events<V>, span: &Span, gap: u6
         return numbering::number(&InOrder { visitors, times, carry: Nothing, seed }, times.len(), gap).numbers;
     }
     let packing = Packing::of(visitors, span);
-    if !V::EXACT {
-        let log = Entries { visitors, carry: Rows { keep: None, drop_repeats: None }, seed, packing };
-        return window::number_rows(order::scatter::<V, Rows, WIDE>(log, times, span), times, gap);
-    }
-    let log = Entries { visitors, carry: Nothing, seed, packing };
     if packing.fits(span) {
-        window::number_rows(order::scatter::<V, Nothing, NARROWEST>(log, times, span), times, gap)
-    } else {
-        window::number_rows(order::scatter::<V, Nothing, NARROW>(log, times, span), times, gap)
+        let log = Entries { visitors, carry: Nothing, seed, packing };
+        return window::number_rows(order::scatter::<V, Nothing, NARROWEST>(log, times, span), times, gap);
     }
+    let log = Entries { visitors, carry: Rows { keep: None, drop_repeats: None }, seed, packing };
+    window::number_rows(order::scatter::<V, Rows, WIDE>(log, times, span), times, gap)
 }
 
 fn by_visitor<V: Visitors + ?Sized>(events: &Events<V>, span: &Span) -> Result<Sessions> {

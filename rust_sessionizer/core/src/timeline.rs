@@ -443,25 +443,8 @@ impl Entry<()> for [u64; NARROWEST] {
     fn value(&self) {}
 }
 
-/// Words of any other event without a value, and of one whose time and key need no more than 64 bits.
+/// Words of an event with a value whose time and key need no more than 64 bits together.
 pub(crate) const NARROW: usize = 2;
-
-impl Entry<()> for [u64; NARROW] {
-    #[inline]
-    fn new(_: Packing, since: u64, key: i64, (): ()) -> Self {
-        [since, key.cast_unsigned()]
-    }
-    #[inline]
-    fn since(&self, _: Packing) -> u64 {
-        self[0]
-    }
-    #[inline]
-    fn key(&self, _: Packing) -> i64 {
-        self[1].cast_signed()
-    }
-    #[inline]
-    fn value(&self) {}
-}
 
 impl<P: Value> Entry<P> for [u64; NARROW] {
     #[inline]
