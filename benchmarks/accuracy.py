@@ -1,11 +1,12 @@
-"""Every model on two public logs: chosen on validation, scored once on test; with training time, time a query and size.
+"""Every model on two public logs: chosen on validation, scored on test; with training time, time a query and size.
 
     python benchmarks/accuracy.py [--seeds 1 2 3] [--folder results/accuracy] [--only MODEL ...] [--write]
 
 Takes RECSYS_DATA_DIR's retailrocket_sequences and rsc15_100k through the workflow as far as the two fit windows. Every model is fitted on
 the select window and judged on validation; then it is fitted again on train + valid (models over models take over what they learned on
 validation) and ranks every test position, and, for RetailRocket, COTREC's pairs of prefix and target. Models that depend on a seed are
-fitted once a seed. What was done is kept in --folder, a model and a JSON file each, so that an interrupted call goes on.
+fitted once a seed. What was done is kept in --folder, a model and a JSON file each, so that an interrupted call goes on; a model of other
+parameters than those asked for is refused.
 
 `ms a query`: sessions of test prefixes, one at a time, one thread, 20 items, by what a package is served with, in a process of its own.
 `in memory`: by how much that process's resident memory, as the operating system has it, grows from where everything is imported until
@@ -20,6 +21,7 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,7 @@ LOGS = ("retailrocket_sequences", "rsc15_100k")
 PAIRS = {"retailrocket_sequences": "retailrocket_sequences/test.parquet"}
 KNN = {
     "retailrocket_sequences": {
+        "sessions_per_item": 5000,
         "sample": 1000,
         "neighbours": 1000,
         "max_length": 40,
@@ -57,19 +60,23 @@ KNN = {
         "idf_similarity": 1.92,
         "length_norm": 0.36,
         "recency": "118d",
+        "sharpness": 1.0,
         "anchor": "all",
         "anchor_decay": "exponential",
         "anchor_scale": 2.63,
         "distance_decay": "harmonic",
         "distance_scale": 0.85,
+        "reach": 0,
         "before": 0.78,
         "same": 2.6,
         "repeats": "sum",
         "own": 2.31,
         "idf_score": 0.43,
         "expand": 3,
+        "expand_weight": 0.05,
     },
     "rsc15_100k": {
+        "sessions_per_item": 5000,
         "sample": 0,
         "neighbours": 500,
         "max_length": 40,
@@ -79,18 +86,22 @@ KNN = {
         "length_norm": 0.0,
         "recency": "57d",
         "sharpness": 1.65,
+        "anchor": "all",
         "anchor_decay": "harmonic",
         "anchor_scale": 0.46,
+        "distance_decay": "harmonic",
         "distance_scale": 12.2,
         "reach": 5,
         "before": 0.97,
         "same": 1.94,
+        "repeats": "best",
         "own": 1.42,
         "idf_score": 0.91,
         "expand": 3,
+        "expand_weight": 0.05,
     },
 }
-"""What a search on validation found for session-kNN, beside its defaults (docs/decisions/0015-session-knn.md)."""
+"""Session-kNN's parameters, all of them, so that no change of a default changes them (docs/decisions/0015-session-knn.md)."""
 GRU4REC = {
     "retailrocket_sequences": RETAILROCKET,
     "rsc15_100k": RETAILROCKET | {"layers": [128], "dropout_embedding": 0.65, "average": 0.85},
@@ -176,8 +187,6 @@ class Log:
     def fitted(self, entry: Entry, seed: int, which: str) -> Path:
         """The folder of an entry's model on a window, fitted where it was not yet."""
         folder = self.folder / which / f"{entry.name.replace(' ', '-').replace(',', '')}.seed{seed}"
-        if folder.is_dir():
-            return folder
         kind = model_class(entry.family)
         context = FitContext(device="cpu", keep="last", resume_folder=folder.with_name(f"{folder.name}.resume"))
         given = dict(entry.parameters.get(self.name, {}))
@@ -187,8 +196,12 @@ class Log:
             seconds = sum(read_json(path / "training.json")["training_seconds"] for path in own.values())
             context.members = {name: path / "model" for name, path in own.items()}
             given["combines"] = [_member(name, path) for name, path in own.items()]
-            if which == "final":
-                context.learned = self.fitted(entry, seed, "select") / "model"
+        if folder.is_dir():
+            if entry.joins is None:
+                refuse_others(folder, kind.parameters_class.model_validate(given))
+            return folder
+        if entry.members and which == "final":
+            context.learned = self.fitted(entry, seed, "select") / "model"
         if entry.joins is not None:
             own = [self.fitted(self.entries[entry.joins], one, which) for one in self.seeds]
             seconds = sum(read_json(path / "training.json")["training_seconds"] for path in own)
@@ -257,17 +270,26 @@ class Log:
         np.savez(final.with_name(f"{final.name}.{which}.npz"), ranks=ranks, sessions=sessions)
 
     def ranks(self, entry: Entry, seed: int, which: str) -> tuple[np.ndarray, np.ndarray]:
+        """A split's ranks, and the session that each prediction is of."""
         final = self.fitted(entry, seed, "final")
         kept = np.load(final.with_name(f"{final.name}.{which}.npz"))
-        return kept["ranks"], kept["sessions"]
+        return kept["ranks"], self.owners if which == "pairs" else kept["sessions"]
+
+    @cached_property
+    def owners(self) -> np.ndarray:
+        """The session of each published pair. They stand session after session, the longest prefix first, so that a row whose prefix and
+        target together are the prefix above it is of the same session."""
+        pairs = pl.read_parquet(data_folder() / PAIRS[self.name], columns=["prefix", "target"])
+        goes_on = pl.concat_list("prefix", "target") == pl.col("prefix").shift(1)
+        return pairs.select((~goes_on.fill_null(False)).cum_sum()).to_series().to_numpy().astype(np.int64)
 
     def pairs(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Ranks of the published pairs; a target that training does not know is missed."""
+        """Ranks of the published pairs, and their sessions; a target that training does not know is missed."""
         from recsys.sessions.pairs import read_pairs
 
         pairs = read_pairs(data_folder() / PAIRS[self.name], pl.read_parquet(self.paths["final"] / "items.parquet"))
         ranks = rank_targets(model, pairs.sessions, positions=pairs.positions).ranks
-        return np.where(pairs.known, ranks, EXCLUDED), pairs.owners
+        return np.where(pairs.known, ranks, EXCLUDED), self.owners
 
     def served(self, final: Path) -> dict[str, float]:
         """Milliseconds a query (median, 90%), megabytes of what is served, and megabytes of memory that it takes."""
@@ -300,6 +322,20 @@ def asked(request: dict[str, Any]) -> dict[str, float]:
     resident = psutil.Process().memory_info().rss - before
     median, high = np.percentile(taken[50:], (50, 90))
     return {"ms_median": float(median), "ms_p90": float(high), "resident": resident / 1e6}
+
+
+def refuse_others(folder: Path, asked_for: Any) -> None:
+    """Refuse a kept model of other parameters.
+
+    Raises
+    ------
+    SystemExit
+        Naming what differs.
+    """
+    kept = type(asked_for).model_validate(read_json(folder / "model" / "manifest.json")["parameters"]).model_dump()
+    for name, value in asked_for.model_dump().items():
+        if kept[name] != value:
+            raise SystemExit(f"{folder} was made with {name} {kept[name]!r}, but {value!r} is asked for; remove what was made there, or --folder")
 
 
 def _joined(networks: list[Any]) -> Any:
@@ -420,7 +456,7 @@ def main() -> None:
     lines = [
         "# Accuracy and cost of every model",
         "",
-        "Chosen on validation, fitted again on train + valid, scored once on test (`python benchmarks/accuracy.py --write`, which says",
+        "Chosen on validation, fitted again on train + valid, scored on test (`python benchmarks/accuracy.py --write`, which says",
         f"what is measured). Mean of the seeds {', '.join(map(str, given.seeds))} ± half their range; in brackets the 95% interval",
         "of seed 1 by resampling sessions. *All seeds*: the networks of all of them scored as one. *5 clicks in training*: the targets",
         "that have as many, since both logs were published without items that have fewer in all (docs/evaluation.md). *Trials*: settings",

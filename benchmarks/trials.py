@@ -6,7 +6,7 @@ A trial is one setting of one family, fitted on train (seed 1) and judged by rec
 first is what is published, or the default; the others are drawn from a space with a seed of their own, so that a trial is the same whenever
 it is made. GRU4Rec, whose training is dear, gets four trainings, the published parameters and what restrains a network, each as it is and
 with three averages of the weights after each epoch. The best trial is taken if the 95% interval of its difference to the first, by paired
-bootstrap over sessions, lies above zero; otherwise the first. Models over models combine what GRU4Rec, session-kNN and item-to-item took.
+bootstrap over sessions, lies above zero; otherwise the first. The interval is not widened for the best being one of 16. Models over models combine what GRU4Rec, session-kNN and item-to-item took.
 
 What was done is kept in --folder, so that an interrupted call goes on; --done makes nothing and tells what is there, trials that are
 missing included. --write writes benchmarks/trials.md.
@@ -150,7 +150,10 @@ class Tuning:
                 ranks = self.combined(family, parameters) if family in ("blend", "reranker") else self.fitted(family, parameters)
                 self.keep(family, number, parameters, ranks)
             print(f"{self.log.name} {family} {number}: {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
-        return read_json(kept), np.load(kept.with_suffix(".npy"))
+        parameters = read_json(kept)
+        if family != "gru4rec" and parameters != json.loads(json.dumps(drawn(family, number))):
+            raise SystemExit(f"{kept} holds another trial than the one that is drawn today; remove it and the .npy beside it")
+        return parameters, np.load(kept.with_suffix(".npy"))
 
     def keep(self, family: str, number: int, parameters: dict[str, Any], ranks: np.ndarray) -> None:
         path = self.folder / f"{family}.{number}.json"

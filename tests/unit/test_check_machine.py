@@ -20,9 +20,9 @@ def machine(tmp_path):
     (programs / "df").write_text("#!/bin/sh\necho 'File blocks used free'\necho '/dev/disk 0 0 5242880'\n")
     (programs / "df").chmod(0o755)
 
-    def check(*there: str, python: str = sys.executable, backend: str = "cpu") -> tuple[int, str]:
+    def check(*there: str, python: str = sys.executable, backend: str = "cpu", rust: str = "1.101.0-nightly") -> tuple[int, str]:
         for name in there:
-            (programs / name).write_text("#!/bin/sh\n")
+            (programs / name).write_text(f"#!/bin/sh\necho 'cargo {rust} (0b1c2d3e 2026-01-01)'\n")
             (programs / name).chmod(0o755)
         command = [str(programs / "sh"), str(SCRIPT), python, str(tmp_path / "venv"), backend]
         done = subprocess.run(command, env={"PATH": str(programs)}, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -62,6 +62,13 @@ def test_an_old_python_and_one_without_venv_are_told_apart(machine, tmp_path):
     assert machine("cargo", "cc", python=old)[1].startswith("Python 3.9.2 is too old")
     bare = python("bare", 'case "$*" in *venv*) exit 1;; esac')
     assert machine("cargo", "cc", python=bare)[1].startswith("Python's venv module is missing")
+
+
+def test_an_old_rust_is_told_with_what_is_needed(machine):
+    status, told = machine("cargo", "cc", rust="1.75.0")
+    assert status == 1
+    assert told.startswith("Rust 1.75.0 is too old: install 1.")
+    assert machine("cargo", "cc", rust="2.0.0") == (0, "")
 
 
 def test_a_full_disk_is_told_before_the_download_and_not_once_it_is_done(machine, tmp_path):

@@ -342,7 +342,13 @@ def _() -> list[str]:
 
 @mistake("A file of rules that is not there")
 def _() -> list[str]:
-    return ["serve", "--model", str(package()), "--settings", json.dumps({"serve": {"rules": {"available": "on-sale.txt"}}})]
+    Path("my-shop.yaml").write_text(RUNS + "serve: {rules: {available: on-sale.txt}}\n")
+    return ["serve", "--model", str(package()), "--configuration", "my-shop.yaml"]
+
+
+@mistake("A configuration and settings to serve with")
+def _() -> list[str]:
+    return ["serve", "--configuration", "my-shop.yaml", "--settings", "{}"]
 
 
 @mistake("A shop that is not in the store")

@@ -11,7 +11,7 @@ use crate::raw::zeros;
 /// Words of a text, and one for its length.
 const WORDS: usize = 5;
 
-/// Rows after which it is looked whether the texts differ in too much already, and rows by which it is guessed what they differ in.
+/// Rows of a chunk, after which the pass ends where the texts differ in too many bits; and rows that the first guess is made of.
 const STEP: usize = if cfg!(test) { 4 } else { 4_096 };
 
 /// Bytes of the longest text that fits.

@@ -9,6 +9,7 @@ use crate::hashing::Seed;
 use crate::known::Known;
 use crate::partition::{bucket_bits, partition};
 use crate::raw::zeros;
+use crate::sessions::ends;
 use crate::{Error, Result, bits};
 
 /// A column of texts.
@@ -54,7 +55,7 @@ pub fn encode_integers(values: &[i64]) -> Result<Encoded> {
     if let Some((least, width)) = dense(values) {
         return Ok(factorize_dense(values, least, width));
     }
-    Ok(factorize_integers(values)?.sorted(|row| values[row]))
+    Ok(factorize_sparse(values)?.sorted(|row| values[row]))
 }
 
 /// Codes in the order of the sorted distinct texts, compared byte by byte.
@@ -77,6 +78,10 @@ pub fn factorize_integers(values: &[i64]) -> Result<Encoded> {
     if let Some((least, width)) = dense(values) {
         return Ok(factorize_dense(values, least, width));
     }
+    factorize_sparse(values)
+}
+
+fn factorize_sparse(values: &[i64]) -> Result<Encoded> {
     let seed = Seed::draw();
     // Equal hashes are equal numbers.
     factorize(values.len(), |row| seed.number(values[row]), |_, _| true, DISTINCT_LIMIT)
@@ -108,10 +113,7 @@ fn check_rows(rows: usize) -> Result<()> {
 
 /// The smallest value and how many there are up to the largest, where a table of all of them is small beside the column.
 fn dense(values: &[i64]) -> Option<(i64, usize)> {
-    let none = || (i64::MAX, i64::MIN);
-    let wider = |a: (i64, i64), b: (i64, i64)| (a.0.min(b.0), a.1.max(b.1));
-    let ends = |part: &[i64]| part.iter().fold(none(), |ends, &value| wider(ends, (value, value)));
-    let (least, most) = values.par_chunks(STEP).map(ends).reduce(none, wider);
+    let (least, most) = ends(values);
     let width = usize::try_from(most.wrapping_sub(least).cast_unsigned()).ok()?.checked_add(1)?;
     (!values.is_empty() && width / 2 <= values.len() && width <= DISTINCT_LIMIT).then_some((least, width))
 }
@@ -179,8 +181,11 @@ fn factorize(
     }
 }
 
-/// Values that a thread knows at most: a table of them is still small.
-const FEW: usize = if cfg!(test) { 12 } else { 1 << 20 };
+/// Values that a thread may know of so many rows: its table then takes a few bytes a row, and at most 64 MiB.
+fn few(rows: usize) -> usize {
+    let of_each = rows / (8 * (rayon::current_num_threads() + 1));
+    if cfg!(test) { 12 } else { of_each.clamp(1 << 16, 1 << 20) }
+}
 
 /// Rows whose values are asked for together, so that none waits for memory.
 const BLOCK: usize = 64;
@@ -192,7 +197,7 @@ fn factorize_few(
     equal: impl Fn(u32, u32) -> bool + Sync,
 ) -> Option<Encoded> {
     let mut codes = zeros(rows);
-    let step = rows.div_ceil(rayon::current_num_threads()).max(STEP);
+    let (step, most) = (rows.div_ceil(rayon::current_num_threads()).max(STEP), few(rows));
     let number_part = |(part, codes): (usize, &mut [i32])| {
         let mut known = Known::new();
         for (block, codes) in codes.chunks_mut(BLOCK).enumerate() {
@@ -205,7 +210,7 @@ fn factorize_few(
             for ((code, hash), row) in codes.iter_mut().zip(hashes).zip(rows) {
                 *code = known.code(hash, narrow(row), &equal).cast_signed();
             }
-            if known.firsts.len() > FEW {
+            if known.firsts.len() > most {
                 return None;
             }
         }
@@ -283,13 +288,15 @@ fn factorize_many(
     }
     // Every row belongs to one bucket and is written once.
     let codes: Vec<AtomicU32> = (0..rows).into_par_iter().with_min_len(STEP).map(|_| AtomicU32::new(0)).collect();
-    buckets.par_iter().zip(bases).enumerate().for_each(|(bucket, ((_, found), base))| {
+    let write = |(bucket, ((firsts, found), base)): (usize, ((Vec<u32>, Vec<u32>), u32))| {
         for (&(_, row), code) in bucket_of(bucket).zip(found) {
             codes[row as usize].store(base + code, Ordering::Relaxed);
         }
-    });
+        firsts
+    };
+    let firsts: Vec<Vec<u32>> = buckets.into_par_iter().zip(bases).enumerate().map(write).collect();
+    drop(parts);
     let codes = codes.into_iter().map(|code| code.into_inner().cast_signed()).collect();
-    let firsts: Vec<Vec<u32>> = buckets.into_iter().map(|(firsts, _)| firsts).collect();
     Encoded { codes, first_rows: firsts.concat() }
 }
 

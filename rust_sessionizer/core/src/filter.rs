@@ -188,6 +188,9 @@ pub fn split_sessions(offsets: &[i64], times: &[i64], cuts: &[i64]) -> Result<Ve
 ///
 /// # Errors
 /// As [`drop_repeats`].
+///
+/// # Panics
+/// Where an item is no such code.
 pub fn filter_support(
     offsets: &[i64],
     items: &[i32],
@@ -239,14 +242,14 @@ impl Part {
 }
 
 fn count_support(parts: &[Part], code: impl Fn(u32) -> usize + Sync, distinct: usize, by: Support) -> Vec<u32> {
-    let count = |part: &Part| {
+    let count = |parts: &[Part]| {
         let mut support: Vec<u32> = vec![0; distinct];
         if by == Support::Clicks {
-            part.clicks.iter().for_each(|&click| support[code(click)] += 1);
+            parts.iter().flat_map(|part| &part.clicks).for_each(|&click| support[code(click)] += 1);
             return support;
         }
         let mut last_seen = vec![u32::MAX; distinct];
-        for (session, clicks) in part.each() {
+        for (session, clicks) in parts.iter().flat_map(Part::each) {
             for &click in clicks {
                 let item = code(click);
                 support[item] += u32::from(last_seen[item] != session);
@@ -255,11 +258,14 @@ fn count_support(parts: &[Part], code: impl Fn(u32) -> usize + Sync, distinct: u
         }
         support
     };
+    // All tables together are no larger than the clicks.
+    let clicks: usize = parts.iter().map(|part| part.clicks.len()).sum();
+    let together = parts.len().div_ceil((clicks / distinct.max(1)).max(1)).max(1);
     let sum = |mut a: Vec<u32>, b: Vec<u32>| {
         a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
         a
     };
-    parts.par_iter().map(count).reduce_with(sum).unwrap_or_default()
+    parts.par_chunks(together).map(count).reduce_with(sum).unwrap_or_default()
 }
 
 /// Clicks and sessions were counted before: they fit.

@@ -1,7 +1,8 @@
 //! Turns event logs into sessions, on plain slices.
 //!
-//! The crate knows nothing of Python or Arrow. Every function gives the same answer for any number of threads; those
-//! that work in parallel use the rayon pool they are called in (see [`with_threads`]).
+//! The crate knows nothing of Python or Arrow. Every function gives the same answer for any number of threads, but `factorize_integers`
+//! and `factorize_bytes`, whose codes come in an order of their own. Those that work in parallel use the rayon pool they are called in
+//! (see [`with_threads`]).
 
 mod bits;
 mod buckets;
@@ -12,6 +13,7 @@ mod gap;
 mod gather;
 mod hashing;
 mod known;
+mod listing;
 mod numbering;
 mod order;
 mod partition;
@@ -20,7 +22,6 @@ mod raw;
 mod recent;
 mod schedule;
 mod sessions;
-mod sweep;
 mod timeline;
 mod times;
 mod window;

@@ -245,7 +245,7 @@ pub(crate) fn number<O: Ordered>(events: &O, length: usize, gap: u64) -> Numbere
 
 /// The session of every event.
 pub(crate) struct Numbered {
-    /// By place; sessions are numbered by their first events. An event that is not listed has a negative one.
+    /// By place; sessions are numbered by their first events. A negative one stands for an event that is not listed, once there was a filter.
     pub(crate) numbers: Vec<i32>,
     pub(crate) stretches: Vec<Stretch>,
 }

@@ -1,11 +1,12 @@
 //! A log in any order, brought into the order of time.
 //!
-//! 1. *Count* how many events fall into each of some hundred parts of the log's time.
+//! 1. *Count* how many events fall into each of up to two thousand parts of the log's time.
 //! 2. *Scatter* the events, each with its visitor and what is carried along, into those buckets. Every thread takes a
 //!    stretch of the log and has a place of its own in every bucket, so that the order of rows is kept. Events wait in
 //!    the cache until there are enough for a write to memory.
 //! 3. *Sort* every bucket, which lies in the cache, by counting again: some two parts an event.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -14,10 +15,11 @@ use crate::raw::{prefetch, write_in_lines, zeros};
 use crate::sessions::Span;
 use crate::timeline::{Carry, Entries, Entry, Sorted, Visitors};
 
-/// Events of a bucket, at most; a few in tests, so that short logs have many.
+/// Events of a bucket, more or less as time is even; a few in tests, so that short logs have many.
 const BUCKET: usize = if cfg!(test) { 8 } else { 16_384 };
 
-/// As many buckets as that makes, and at most two thousand buckets; at least two, so that times are shifted by less than 64.
+/// Bits of a bucket's number: for as many buckets as that makes, at most two thousand; at least one, so that times are shifted by less
+/// than 64.
 fn bucket_bits(events: usize) -> u32 {
     (events / BUCKET).next_power_of_two().ilog2().clamp(1, 11)
 }
@@ -55,16 +57,22 @@ struct Cut {
 const SAMPLE: usize = 1_024;
 const FAR: usize = if cfg!(test) { 8 } else { 100 };
 
-#[allow(clippy::cast_possible_truncation)] // buckets have 12 bits at most
+/// Some times of a log in any order, sorted; and of how many events each is one.
+pub(crate) fn sample(times: &[i64]) -> (Cow<'_, [i64]>, usize) {
+    let step = times.len().div_ceil(SAMPLE).max(1);
+    let mut sample: Vec<i64> = times.iter().copied().step_by(step).collect();
+    sample.sort_unstable();
+    (Cow::Owned(sample), step)
+}
+
+#[allow(clippy::cast_possible_truncation)] // buckets have 11 bits at most
 impl Cut {
     fn of(times: &[i64], span: &Span) -> Self {
         let mut cut = Self { first: span.first, low: 0, shift: 0, last: 0, most: span.range() };
-        let sample = times.iter().step_by(times.len().div_ceil(SAMPLE).max(1));
-        let mut sample: Vec<u64> = sample.map(|&time| cut.since(time)).collect();
-        sample.sort_unstable();
+        let (sample, _) = sample(times);
         // Few at both ends do not count, and an eighth of what does is added there.
         let few = sample.len() / FAR;
-        let (low, high) = (sample[few], sample[sample.len() - 1 - few]);
+        let (low, high) = (cut.since(sample[few]), cut.since(sample[sample.len() - 1 - few]));
         cut.low = low.saturating_sub((high - low) / 8);
         let wide = high.saturating_add((high - low) / 8).min(cut.most) - cut.low;
         cut.shift = (u64::BITS - wide.leading_zeros()).saturating_sub(bucket_bits(times.len()));
@@ -168,7 +176,7 @@ where
         scratch.sort_into(entries, to, |entry| entry.since(self.log.packing), held, since, self.cut.ends(bucket));
     }
 
-    /// Something of every row's entry, with its bucket.
+    /// For every row of the log, what `of` makes of its bucket and its entry.
     pub(crate) fn gather_back(&self, times: &[i64], of: impl Fn(usize, &[u64; WORDS]) -> i32 + Sync) -> Vec<i32> {
         let mut rows = zeros(times.len());
         rows.par_chunks_mut(self.step).zip(times.par_chunks(self.step)).enumerate().for_each(

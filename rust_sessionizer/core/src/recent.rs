@@ -1,4 +1,4 @@
-//! The last event of every visitor, as far as it is recent: what a sweep through time has to remember.
+//! The last event of every visitor, as far as it is recent: what a pass through time has to remember.
 //!
 //! Events are known by their place in the order of time. A bucket is one line of the cache with room for eight visitors:
 //! their tags (part of the hash) and the places of their last events. A place below the `low` of the moment is over, and
@@ -100,7 +100,7 @@ impl Recent {
         before
     }
 
-    /// Doubles the buckets, up to sixty-four times as many as there are recent visitors.
+    /// Doubles the buckets until there is room for everyone, or until they are more than 64 for each recent visitor.
     fn make_room(&mut self, hash: u64, place: i32, low: i32, hash_of: impl Fn(i32) -> u64) {
         let held = self.buckets.iter().flat_map(|bucket| bucket.places).chain(self.crowded.iter().copied());
         let mut recent: Vec<i32> = held.filter(|&place| place >= low).collect();

@@ -1,15 +1,17 @@
 //! Events to sessions.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use crate::gather::gather;
 use crate::hashing::Seed;
+use crate::listing::{self, Listed};
 use crate::raw::zeros;
-use crate::sweep::Listed;
 use crate::timeline::{
     Entries, InOrder, Items, Listing, NARROW, NARROWEST, Nothing, Packing, Rows, Timeline, Visitors, WIDE,
 };
-use crate::{Error, Result, buckets, numbering, order, sweep, window};
+use crate::{Error, Result, buckets, numbering, order, window};
 
 /// Whether two rows hold the same item.
 pub type SameItem<'a> = &'a (dyn Fn(u32, u32) -> bool + Sync);
@@ -135,29 +137,35 @@ pub fn number_sessions<V: Visitors + ?Sized>(events: &Events<V>) -> Result<Vec<i
 
 /// How a log is cut.
 enum Path {
-    /// In a sweep through time, which remembers the visitors of the last gap.
+    /// In passes through time, which remember the visitors of the last gap.
     Time(u64),
     /// Visitor by visitor: where the visitors of the last gap are too many.
     Visitors,
 }
 
 /// Events within the gap from which on their visitors are no longer kept in mind cheaply.
-const DENSE: u64 = 1 << 18;
+const DENSE: usize = 1 << 18;
+
+/// The share of stretches of `DENSE` events that lie within the gap. A few wrong times do not change it.
+fn dense_share(times: &[i64], ordered: bool, gap: u64) -> f64 {
+    // In a log in any order, a time of the sorted sample stands for so many events.
+    let (sample, step) = if ordered { (Cow::Borrowed(times), 1) } else { order::sample(times) };
+    let between = (DENSE / step).max(1);
+    let most = u128::from(gap) * (between * step) as u128 / DENSE as u128;
+    let apart = if ordered { DENSE } else { 1 };
+    let lasts = sample.iter().skip(between).step_by(apart);
+    let (near, all) = sample.iter().step_by(apart).zip(lasts).fold((0_u32, 0_u32), |(near, all), (first, last)| {
+        let range = last.wrapping_sub(*first).cast_unsigned();
+        (near + u32::from(u128::from(range) <= most), all + 1)
+    });
+    f64::from(near) / f64::from(all.max(1))
+}
 
 impl Path {
     fn of<V: Visitors + ?Sized>(events: &Events<V>, span: &Span) -> Self {
         let Some(gap) = events.gap else { return Self::Visitors };
-        let rows = events.times.len() as u64;
-        let is_dense = if span.ordered {
-            // Of most of the log.
-            #[allow(clippy::cast_possible_truncation)] // a small constant
-            let starts = events.times.iter().step_by(DENSE as usize);
-            let near = |(a, b): (&i64, &i64)| b.wrapping_sub(*a).cast_unsigned() <= gap;
-            starts.clone().zip(starts.skip(1)).filter(|&ends| near(ends)).count() as u64 * 4 > rows / DENSE
-        } else {
-            u128::from(rows) * u128::from(gap) > u128::from(DENSE) * u128::from(span.range())
-        };
-        if is_dense && rows > DENSE { Self::Visitors } else { Self::Time(gap) }
+        let is_dense = events.times.len() > DENSE && dense_share(events.times, span.ordered, gap) > 0.25;
+        if is_dense { Self::Visitors } else { Self::Time(gap) }
     }
 }
 
@@ -194,7 +202,7 @@ struct ListRows {
 impl Work<u32> for ListRows {
     type Answer = Sessions;
     fn run(self, timeline: impl Timeline<Value = u32>) -> Sessions {
-        let Listed { values: rows, offsets, .. } = sweep::list::<_, false>(timeline, self.gap);
+        let Listed { values: rows, offsets, .. } = listing::list::<_, false>(timeline, self.gap);
         let heads = first_of_each(&rows, &offsets);
         Sessions { rows, offsets, heads }
     }
@@ -208,7 +216,7 @@ struct ListItems {
 impl Work<i64> for ListItems {
     type Answer = Lists;
     fn run(self, timeline: impl Timeline<Value = i64>) -> Lists {
-        let Listed { values: items, times, keys, offsets } = sweep::list::<_, true>(timeline, self.gap);
+        let Listed { values: items, times, keys, offsets } = listing::list::<_, true>(timeline, self.gap);
         let starts = first_of_each(&times, &offsets);
         Lists { items, times, offsets, keys, starts }
     }
@@ -244,7 +252,7 @@ fn by_visitor<V: Visitors + ?Sized>(events: &Events<V>, span: &Span) -> Result<S
     Ok(buckets::sessionize(&Events { keys: &*keys, times, gap, keep, drop_repeats }, span))
 }
 
-/// One bit of 32 is used as a mark.
+/// Places and numbers of sessions are `i32`, where negative ones mean none, and `buckets.rs` marks a row with bit 31.
 const MOST_ROWS: usize = (1 << 31) - 1;
 
 fn check<V: Visitors + ?Sized>(events: &Events<V>) -> Result<Span> {
@@ -279,7 +287,7 @@ impl Span {
             let ordered = part.is_sorted();
             let (first, last) = match part {
                 [first, .., last] if ordered => (*first, *last),
-                _ => ends(part),
+                _ => ends_of_part(part),
             };
             Self { first, last, ordered }
         };
@@ -301,8 +309,13 @@ impl Span {
     }
 }
 
-/// The smallest and the largest number.
+/// The smallest and the largest number, by all threads.
 pub(crate) fn ends(numbers: &[i64]) -> (i64, i64) {
+    let none = || (i64::MAX, i64::MIN);
+    numbers.par_chunks(1 << 14).map(ends_of_part).reduce(none, |a, b| (a.0.min(b.0), a.1.max(b.1)))
+}
+
+fn ends_of_part(numbers: &[i64]) -> (i64, i64) {
     // Several at once, since one waits for the one before.
     let (lines, rest) = numbers.as_chunks::<4>();
     let (mut least, mut most) = ([i64::MAX; 4], [i64::MIN; 4]);
@@ -328,4 +341,33 @@ pub(crate) fn row_number(row: usize) -> u32 {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn index(offset: i64) -> usize {
     offset as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 86_400_000;
+
+    /// Whether a log of a million events within a day is cut visitor by visitor, in order and shuffled, with some wrong times before.
+    fn by_visitor(gap: u64, wrong: usize) -> [bool; 2] {
+        let mut times: Vec<i64> = (0..1_000_000).map(|event| 20_000 * DAY + event * DAY / 1_000_000).collect();
+        times[..wrong].fill(0);
+        let keys = vec![0; times.len()];
+        let is = |times: &[i64]| {
+            let events = Events { keys: &*keys, times, gap: Some(gap), keep: None, drop_repeats: None };
+            matches!(Path::of(&events, &Span::of(times)), Path::Visitors)
+        };
+        let shuffled: Vec<i64> = (0..times.len()).map(|row| times[row * 7_919 % times.len()]).collect();
+        [is(&times), is(&shuffled)]
+    }
+
+    #[test]
+    fn a_log_is_dense_whatever_a_few_wrong_times_say() {
+        let hour = 3_600_000;
+        for wrong in [0, 1, 1_000] {
+            assert_eq!(by_visitor(12 * hour, wrong), [true; 2]);
+            assert_eq!(by_visitor(hour, wrong), [false; 2]);
+        }
+    }
 }

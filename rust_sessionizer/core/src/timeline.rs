@@ -387,9 +387,7 @@ impl Packing {
             return any;
         }
         let Ok(keys) = visitors.numbers() else { return any };
-        let none = || (i64::MAX, i64::MIN);
-        let wider = |a: (i64, i64), b: (i64, i64)| (a.0.min(b.0), a.1.max(b.1));
-        let (smallest, largest) = keys.par_chunks(1 << 14).map(ends).reduce(none, wider);
+        let (smallest, largest) = ends(&keys);
         let key_bits = u64::BITS - largest.wrapping_sub(smallest).leading_zeros();
         Self { first: span.first, smallest, key_bits }
     }

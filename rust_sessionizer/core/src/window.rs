@@ -26,7 +26,7 @@ struct Window<'a, V: ?Sized, C, const WORDS: usize> {
 #[derive(Clone, Copy)]
 struct Held<const WORDS: usize> {
     entry: [u64; WORDS],
-    place: u32,
+    in_bucket: u32,
 }
 
 impl<V: Visitors + ?Sized, C: Carry, const WORDS: usize> Window<'_, V, C, WORDS>
@@ -36,7 +36,7 @@ where
     /// Room for as many events more; those before `low` may go, and their `numbers`.
     fn make_room(&mut self, events: usize, low: usize, numbers: &mut Vec<i32>) -> &mut [Held<WORDS>] {
         let (over, held) = (low - self.first, self.end - self.first);
-        // Moved no more often than there is as much to leave behind.
+        // At least as much may go as has to be moved, so that an event is moved once on average.
         if over >= held - over {
             self.held.copy_within(over..held, 0);
             numbers.copy_within(over..held, 0);
@@ -44,7 +44,7 @@ where
         }
         let held = self.end - self.first;
         if self.held.len() < held + events {
-            self.held.resize(held + events, Held { entry: [0; WORDS], place: 0 });
+            self.held.resize(held + events, Held { entry: [0; WORDS], in_bucket: 0 });
             numbers.resize(held + events, 0);
         }
         self.end += events;
@@ -118,11 +118,11 @@ where
     let of_each = split(entries, buckets.clone().map(|bucket| log.places(&(bucket..bucket + 1)).len()));
     for (bucket, entries) in buckets.clone().zip(of_each) {
         let room = window.make_room(entries.len(), numbering.low(), &mut numbers);
-        let held = |place, entry: &[u64; WORDS]| Held { entry: *entry, place };
+        let held = |in_bucket, entry: &[u64; WORDS]| Held { entry: *entry, in_bucket };
         log.sort_into(&mut scratch, bucket, entries, room, held, |held| &held.entry);
         let places = window.end - entries.len()..window.end;
         numbering.number(&window, places, &mut numbers, window.first, |place, number| {
-            entries[window.held[place - window.first].place as usize][0] = number.cast_unsigned().into();
+            entries[window.held[place - window.first].in_bucket as usize][0] = number.cast_unsigned().into();
         });
     }
     Part { numbering, first: window.first, events: window, numbers }
