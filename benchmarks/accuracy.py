@@ -335,7 +335,9 @@ def refuse_others(folder: Path, asked_for: Any) -> None:
     kept = type(asked_for).model_validate(read_json(folder / "model" / "manifest.json")["parameters"]).model_dump()
     for name, value in asked_for.model_dump().items():
         if kept[name] != value:
-            raise SystemExit(f"{folder} was made with {name} {kept[name]!r}, but {value!r} is asked for; remove what was made there, or --folder")
+            raise SystemExit(
+                f"{folder} was made with {name} {kept[name]!r}, but {value!r} is asked for; remove it, or name another --folder"
+            )
 
 
 def _joined(networks: list[Any]) -> Any:

@@ -6,7 +6,8 @@ A trial is one setting of one family, fitted on train (seed 1) and judged by rec
 first is what is published, or the default; the others are drawn from a space with a seed of their own, so that a trial is the same whenever
 it is made. GRU4Rec, whose training is dear, gets four trainings, the published parameters and what restrains a network, each as it is and
 with three averages of the weights after each epoch. The best trial is taken if the 95% interval of its difference to the first, by paired
-bootstrap over sessions, lies above zero; otherwise the first. The interval is not widened for the best being one of 16. Models over models combine what GRU4Rec, session-kNN and item-to-item took.
+bootstrap over sessions, lies above zero; otherwise the first. The interval is not widened for the best being one of 16. Models over
+models combine what GRU4Rec, session-kNN and item-to-item took.
 
 What was done is kept in --folder, so that an interrupted call goes on; --done makes nothing and tells what is there, trials that are
 missing included. --write writes benchmarks/trials.md.

@@ -250,6 +250,9 @@ fn join(parts: Vec<Known>, equal: &(impl Fn(u32, u32) -> bool + Sync)) -> Option
     })
 }
 
+/// The first rows of a bucket's values, and the code that each of its entries has among them.
+type Bucket = (Vec<u32>, Vec<u32>);
+
 /// By tables of the values of like hashes, each small enough for the cache.
 fn factorize_many(
     rows: usize,
@@ -262,8 +265,7 @@ fn factorize_many(
     let parts = partition(rows, bits, |row| hashes[row], |row, hash| (hash, narrow(row)));
     drop(hashes);
     let bucket_of = |bucket| parts.iter().flat_map(move |part| part.bucket(bucket));
-    // For every bucket the first rows of its values, and the code that each of its entries has among them.
-    let buckets: Vec<(Vec<u32>, Vec<u32>)> = (0..1_usize << bits)
+    let buckets: Vec<Bucket> = (0..1_usize << bits)
         .into_par_iter()
         .map(|bucket| {
             let mut known: HashTable<(u64, u32, u32)> = HashTable::new();
@@ -288,7 +290,7 @@ fn factorize_many(
     }
     // Every row belongs to one bucket and is written once.
     let codes: Vec<AtomicU32> = (0..rows).into_par_iter().with_min_len(STEP).map(|_| AtomicU32::new(0)).collect();
-    let write = |(bucket, ((firsts, found), base)): (usize, ((Vec<u32>, Vec<u32>), u32))| {
+    let write = |(bucket, ((firsts, found), base)): (usize, (Bucket, u32))| {
         for (&(_, row), code) in bucket_of(bucket).zip(found) {
             codes[row as usize].store(base + code, Ordering::Relaxed);
         }
