@@ -11,6 +11,43 @@ Lists = tuple[np.ndarray, np.ndarray]
 """Items int32 [Q, N], best first, -1 where there are fewer; and their scores float32 [Q, N]."""
 
 
+def gone_on(best: Lists, lists: list[Lists], n_items: int) -> Lists:
+    """`best`, filled up behind its ends with the other items of the members' lists, which hold the items of `best` too.
+
+    They follow by the best place that a member gives them, the first member first among equals, so that longer lists change nothing before
+    their own ends. Each scores so little below the one before that the difference only tells their order.
+    """
+    items, scores = best[0].copy(), best[1].copy()
+    k = items.shape[1]
+    first = np.empty(n_items, np.int64)  # where each item stands first
+    for query in np.flatnonzero((items < 0).any(axis=1)):
+        own = items[query][items[query] >= 0]
+        row = np.concatenate([own, np.stack([listed[query] for listed, _ in lists], axis=1).ravel()])
+        row = row[row >= 0]
+        order = np.arange(len(row))
+        first[row[::-1]] = order[::-1]  # the last write stays
+        row = row[first[row] == order][:k]
+        known = scores[query, : len(own)]
+        last, largest = known[-1] if len(own) else 0.0, np.abs(known).max(initial=1)
+        items[query, : len(row)] = row
+        # In double precision, by steps that float32 can tell apart for ten million items.
+        steps = 4 * float(np.spacing(np.float32(largest))) * np.arange(1, len(row) - len(own) + 1)
+        scores[query, len(own) : len(row)] = float(last) - steps
+    return items, scores
+
+
+def only(lists: Lists, chosen: np.ndarray, n_items: int, k: int) -> Lists:
+    """The k best items of each list that are among the chosen ones."""
+    items, scores = lists
+    allowed = np.zeros(n_items, bool)
+    allowed[chosen] = True
+    kept = (items >= 0) & allowed[items]
+    order = np.argsort(~kept, axis=1, kind="stable")[:, :k]
+    kept = np.take_along_axis(kept, order, axis=1)
+    items, scores = (np.take_along_axis(values, order, axis=1) for values in (items, scores))
+    return np.where(kept, items, np.int32(-1)), np.where(kept, scores, np.float32(-np.inf))
+
+
 @dataclass(frozen=True)
 class Candidates:
     """U candidates, query by query; query q's are `offsets[q]:offsets[q + 1]`, by ascending item.

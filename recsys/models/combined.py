@@ -1,9 +1,13 @@
 """Models over models: the members list items, and what they say of them is combined into one order.
 
 What is combined is learned on validation, from members that have not seen it, and judged there too. So that no prediction is judged by
-what was learned from it or from later ones, validation is gone through as time went through it (rolling origin, Tashman, 2000): what is
-learned from its first eighth orders the second, what is learned from its first quarter the second quarter, and what from its first half
-the second half. Before there is anything to learn from, all members weigh alike. The last stage, learned from all of it, is what is served.
+what was learned from its own session or from sessions that start later, validation is gone through as time went through it (rolling
+origin, Tashman, 2000): what is learned from its first eighth orders the second, what is learned from its first quarter the second quarter,
+and what from its first half the second half. Before there is anything to learn from, all members weigh alike. The last stage, learned from
+all of it, is what is served.
+
+What is combined are the `candidates` best items of each member; where these end, a model over models ends. Only where some items may not be
+recommended (`Combined.recommend_further`) do others follow: what the members list behind, in the order of their lists.
 
 Shapes: Q queries, M members, U candidates of all queries together, P predictions.
 """
@@ -16,7 +20,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 from recsys.errors import ConfigurationError, DataError
-from recsys.models.candidates import Candidates, Lists
+from recsys.models.candidates import Candidates, Lists, gone_on, only
 from recsys.models.interface import Capabilities, FitContext, FitData, Model, Queries, read_manifest
 from recsys.models.registry import load_model, model_class
 from recsys.models.scores import EXCLUDED, not_a_number, prefixes, refuse_length
@@ -36,8 +40,8 @@ _AT_ONCE = 4_096
 class Lister(Protocol):
     """What a member is asked for when it is served."""
 
-    def recommend(self, queries: Queries, k: int, candidates: np.ndarray | None = None, exclude: Sessions | None = None) -> Lists:
-        """As `Model.recommend` has it."""
+    def recommend(self, queries: Queries, k: int, *, exclude: Sessions | None = None) -> Lists:
+        """As `Model.recommend` has it, of all items."""
 
 
 class Combined(Model):
@@ -168,24 +172,40 @@ class Combined(Model):
             raise not_a_number()
         return scores
 
-    def _listed(
-        self, queries: Queries, candidates: np.ndarray | None = None, exclude: Sessions | None = None
-    ) -> tuple[Candidates, np.ndarray]:
-        lists = [member.recommend(queries, self._length, candidates, exclude) for member in self.members_.values()]
-        union = Candidates.union(lists, self.n_items_)
+    def _ask(self, queries: Queries, length: int, exclude: Sessions | None = None) -> list[Lists]:
+        return [member.recommend(queries, length, exclude=exclude) for member in self.members_.values()]
+
+    def _combined(self, queries: Queries, lists: list[Lists]) -> tuple[Candidates, np.ndarray]:
+        """The union of the members' lists, as long as they are combined, and its scores float32 [U]."""
+        length = self._length
+        union = Candidates.union([(items[:, :length], scores[:, :length]) for items, scores in lists], self.n_items_)
         return union, self._scores(queries, union)
 
     def recommend(
         self, queries: Queries, k: int, candidates: np.ndarray | None = None, exclude: Sessions | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As the interface has it; fewer than k items where the members list fewer."""
+        """As the interface has it; fewer than k items where fewer are combined. Items to choose from are chosen of `recommend_further`."""
         refuse_length(k, self.n_items_)
-        union, scores = self._listed(queries, candidates, exclude)
+        if candidates is not None:
+            return only(self.recommend_further(queries, self.n_items_, exclude), candidates, self.n_items_, k)
+        union, scores = self._combined(queries, self._ask(queries, self._length, exclude))
         return union.best(scores, k)
+
+    def recommend_further(self, queries: Queries, k: int, exclude: Sessions | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """As `recommend`, and where what is combined ends before k, the other items that the members list among their k best.
+
+        What is combined keeps its order and its scores. The others follow by the best place that a member gives them, the first member
+        first among equals, each with a score just below the one before: a longer list begins as a shorter one does, and the list of all
+        items ends with the last that a member lists. No evaluation ranks them.
+        """
+        refuse_length(k, self.n_items_)
+        lists = self._ask(queries, max(k, self._length), exclude)
+        union, scores = self._combined(queries, lists)
+        return gone_on(union.best(scores, k), lists, self.n_items_)
 
     def score_all(self, queries: Queries) -> np.ndarray:
         """Scores float32 [Q, items]; -inf where no member lists an item."""
-        union, found = self._listed(queries)
+        union, found = self._combined(queries, self._ask(queries, self._length))
         scores = np.full((len(queries), self.n_items_), -np.inf, np.float32)
         scores[union.queries, union.items] = found
         return scores

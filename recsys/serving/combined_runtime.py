@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from recsys.errors import RecsysError
 from recsys.models.combined import MEMBERS, Combined
 from recsys.models.interface import Queries
 from recsys.serving.recommender import Scorer
@@ -21,15 +22,15 @@ class _Member:
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
 
-    def recommend(
-        self, queries: Queries, k: int, candidates: np.ndarray | None = None, exclude: Sessions | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def recommend(self, queries: Queries, k: int, *, exclude: Sessions | None = None) -> tuple[np.ndarray, np.ndarray]:
+        if exclude is not None:
+            raise RecsysError("the scorer of a package leaves out what the package was made to leave out; ask it without `exclude`")
         indices, scores = self._scorer.top([queries[query].tolist() for query in range(len(queries))], k)
         return np.where(np.isfinite(scores), indices, -1).astype(np.int32), scores
 
 
 class CombinedScorer:
-    """Asks every member's scorer, and combines what they list.
+    """Asks every member's scorer, and combines what they list; a `FurtherScorer`.
 
     Parameters
     ----------
@@ -49,6 +50,10 @@ class CombinedScorer:
     def top(self, sessions: list[list[int]], k: int) -> tuple[np.ndarray, np.ndarray]:
         """Indices and scores, [B, k], of sessions of item indices."""
         return self._model.recommend(Sessions.from_lists(sessions), min(k, self._model.n_items_))
+
+    def further(self, sessions: list[list[int]], k: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `top`, and behind what is combined, what the members list."""
+        return self._model.recommend_further(Sessions.from_lists(sessions), min(k, self._model.n_items_))
 
 
 def load_scorer(artifacts: Path, manifest: dict[str, Any]) -> CombinedScorer:

@@ -41,6 +41,14 @@ class Scorer(Protocol):
 
 
 @runtime_checkable
+class FurtherScorer(Scorer, Protocol):
+    """A scorer whose lists end before the items do, and that can go on behind their ends."""
+
+    def further(self, sessions: list[list[int]], k: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `top` has it, and where its list ends before k, other items, each with a smaller score than the one before."""
+
+
+@runtime_checkable
 class StepwiseScorer(Scorer, Protocol):
     """A scorer that can go on from where a session was left: a click more is the work of one click, however long the session.
 
@@ -271,10 +279,15 @@ class Recommender:
         top
             The best items of the sessions in these rows, in another way than from their items: indices and scores [rows, k].
         """
+        further = top
         if top is None:
 
             def top(rows: list[int], k: int) -> tuple[np.ndarray, np.ndarray]:
                 return self.scorer.top([known[row] for row in rows], k)
+
+            def further(rows: list[int], k: int) -> tuple[np.ndarray, np.ndarray]:
+                ask = self.scorer.further if isinstance(self.scorer, FurtherScorer) else self.scorer.top
+                return ask([known[row] for row in rows], k)
 
         allowed = self._allowed(rules)
         diversity = self._diversity if rules.diversity is None else rules.diversity
@@ -293,7 +306,8 @@ class Recommender:
                 found = [(indices[at][listed[at]], scores[at][listed[at]]) for at in range(len(rows))]
             else:
                 wanted = max(_CANDIDATES_FOR_DIVERSITY, 5 * k) if diversity else k
-                found = self._allowed_best(rows, wanted, allowed, top)
+                # Only where items may not be recommended does a list go on behind what the model itself ranks.
+                found = self._allowed_best(rows, wanted, allowed, top if allowed is None else further)
                 if diversity:
                     found = [self._diverse(items, its_scores, k, diversity) for items, its_scores in found]
             for row, (items, its_scores) in zip(rows, found, strict=True):

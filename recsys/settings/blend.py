@@ -32,7 +32,8 @@ class BlendParameters(Section):
     """What is summed up: each member's reciprocal rank (Cormack et al., SIGIR 2009), its calibrated scores, or both (stacking, Wolpert,
     1992). The weights are learned on validation."""
     candidates: int = Field(default=100, ge=1)
-    """Items that each member lists; what none of them lists is not recommended."""
+    """Items that each member lists; what none of them lists is only recommended where the rules of serving leave fewer of these than asked
+    for."""
     by_length: bool = True
     """Whether the weights depend on how many clicks the session has."""
     rank_constant: float = Field(default=5.0, gt=0)
@@ -45,7 +46,8 @@ class RerankerParameters(BlendParameters):
     """Gradient-boosted trees that correct a blend's order by what the session and the items look like (LambdaMART, Burges, 2010)."""
 
     depth: int = Field(default=100, ge=2)
-    """How many of the blend's best items are put in a new order; the others are not recommended."""
+    """How many of the blend's best items are put in a new order; the others are only recommended where the rules of serving leave fewer of
+    these than asked for."""
     rounds: int = Field(default=150, ge=1)
     """Trees."""
     leaves: int = Field(default=31, ge=2)

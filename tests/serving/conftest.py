@@ -75,8 +75,10 @@ class Shop:
         return self.folder / "metrics.json"
 
 
-def make_shop(folder: Path, family: str = "gru4rec", ids: list | None = None, exclude: bool = False, start: int = 1_000_000) -> Shop:
-    """Sessions, vocabulary, a model, its test metrics, its export and its package."""
+def make_shop(
+    folder: Path, family: str = "gru4rec", ids: list | None = None, exclude: bool = False, start: int = 1_000_000, **parameters: object
+) -> Shop:
+    """Sessions, vocabulary, a model, its test metrics, its export and its package; `parameters` are those of a model over models."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(5)
     lists = [random.integers(0, N_ITEMS, random.integers(2, MAX_LENGTH + 5)).tolist() for _ in range(60)]
@@ -91,7 +93,7 @@ def make_shop(folder: Path, family: str = "gru4rec", ids: list | None = None, ex
     if family == "gru4rec":
         model: Model = random_gru4rec([8])
     elif family in ("blend", "reranker"):
-        model = combined(folder, family, lists, vocabulary)
+        model = combined(folder, family, lists, vocabulary, **parameters)
     else:
         model = model_class(family)().fit(FitData(Sessions.from_lists(lists), vocabulary))
     shop = Shop(
@@ -110,7 +112,7 @@ def make_shop(folder: Path, family: str = "gru4rec", ids: list | None = None, ex
     return shop
 
 
-def combined(folder: Path, family: str, lists: list[list[int]], vocabulary: pl.DataFrame) -> Model:
+def combined(folder: Path, family: str, lists: list[list[int]], vocabulary: pl.DataFrame, **parameters: object) -> Model:
     """A model over a network, neighbours and counts, whose lists are shorter than the vocabulary; it learned on the last sessions."""
     members = {"net": random_gru4rec([8])}
     for name, own in (("near", "session_knn"), ("follow", "item_to_item")):
@@ -127,7 +129,7 @@ def combined(folder: Path, family: str, lists: list[list[int]], vocabulary: pl.D
     valid = Sessions.from_lists(lists[20:])
     valid = Sessions(valid.items, valid.offsets, starts=np.arange(len(valid), dtype=np.int64))
     kind = model_class(family)
-    model = kind(kind.parameters_class(combines=told, **own), seed=1)
+    model = kind(kind.parameters_class(combines=told, **own | parameters), seed=1)
     return model.fit(FitData(Sessions.from_lists(lists), vocabulary, valid), FitContext(members=folders))
 
 

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -6,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.errors import ConfigurationError
+from recsys.errors import ConfigurationError, RecsysError
 from recsys.serving.recommender import Recommender
 from recsys.serving.rules import ItemList, Rules, most_diverse
+from recsys.sessions.table import Sessions
 from recsys.settings.serving import RuleSettings
+from tests.serving.conftest import N_ITEMS, Shop, integer_ids
 
 V = 40
 IDS = [100 + index for index in range(V)]
@@ -193,3 +196,112 @@ def test_a_diverse_answer_takes_items_of_different_categories_first() -> None:
     kept.keep_to(RuleSettings(diversity=1.0))
     assert kept.recommend([[100]], 3)[0]["recommendations"] == [by_rank[0], by_rank[9], by_rank[19]]
     assert kept.recommend([[100]], 3, rules=Rules(diversity=0.0))[0]["recommendations"] == by_rank[:3]
+
+
+# --- Models over models, which combine the best items of their members alone ---------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["blend", "reranker"])
+def short_shop(request: pytest.FixtureRequest, new_shop: Callable[..., Shop]) -> Shop:
+    """Its model combines the five best items of each of three members, and the re-ranker lists four of these."""
+    own = {"depth": 4, "exclude": True} if request.param == "reranker" else {}
+    return new_shop(family=request.param, candidates=5, **own)
+
+
+def left_out(shop: Shop, query: Sessions) -> Sessions | None:
+    return query if shop.settings.evaluation.exclude_session_items else None
+
+
+def whole_order(shop: Shop, session: list[int]) -> tuple[list[int], list[int]]:
+    """Item indices: what the model itself lists, and what follows by the best place that a member gives it."""
+    query = Sessions.from_lists([session])
+    own = [int(item) for item in shop.model.recommend(query, N_ITEMS, exclude=left_out(shop, query))[0][0] if item >= 0]
+    places: dict[int, tuple[int, int]] = {}
+    for number, member in enumerate(shop.model.members_.values()):
+        for place, item in enumerate(member.recommend(query, N_ITEMS, exclude=left_out(shop, query))[0][0].tolist()):
+            if item >= 0:
+                places[item] = min(places.get(item, (place, number)), (place, number))
+    return own, sorted(set(places) - set(own), key=places.__getitem__)
+
+
+SESSIONS = [[3], [10, 41], [7, 7, 20, 33, 2]]
+
+
+def with_categories(shop: Shop, rare: set[int]) -> Recommender:
+    """The package's recommender, of items of a rare category and a common one."""
+    package = Recommender.load(shop.package)
+    items = pl.DataFrame({"item_id": integer_ids(), "support": range(N_ITEMS, 0, -1)})
+    items = items.with_columns(pl.Series("category", ["rare" if item in rare else "common" for item in range(N_ITEMS)]))
+    return Recommender(package.scorer, items, "integer", package.max_session_length)
+
+
+def test_a_rare_category_is_listed_in_full_by_a_model_over_models(short_shop: Shop) -> None:
+    ids = integer_ids()
+    for session in SESSIONS:
+        own, behind = whole_order(short_shop, session)
+        assert len(own) < 20 < len(own + behind)
+        rare = {own[1], behind[0], *behind[-4:]}
+        kept = with_categories(short_shop, rare)
+        (answer,) = kept.recommend([[ids[item] for item in session]], 20, rules=Rules(categories=("rare",)))
+        assert answer["recommendations"] == [ids[item] for item in own + behind if item in rare]
+        assert answer["fallback"] is None
+        assert np.isfinite(answer["scores"]).all()
+        assert (np.diff(np.array(answer["scores"], np.float32)[1:]) < 0).all()
+        assert answer["scores"][1] < answer["scores"][0]
+        (answer,) = kept.recommend([[ids[item] for item in session]], 3, rules=Rules(categories=("rare",)))
+        assert answer["recommendations"] == [ids[item] for item in own + behind if item in rare][:3]
+
+
+def test_a_model_over_models_lists_as_many_items_on_sale_as_asked_for(short_shop: Shop, tmp_path: Path) -> None:
+    ids = integer_ids()
+    orders = [whole_order(short_shop, session) for session in SESSIONS]
+    sold_out = {item for own, _ in orders for item in own[:4]}
+    on_sale = [item for item in range(N_ITEMS) if item not in sold_out]
+    (tmp_path / "on-sale.txt").write_text("".join(f"{ids[item]}\n" for item in on_sale))
+    kept = Recommender.load(short_shop.package)
+    kept.keep_to(RuleSettings(available=str(tmp_path / "on-sale.txt")))
+    # All at once, though their lists end at different depths.
+    for answer, (own, behind) in zip(kept.recommend([[ids[item] for item in session] for session in SESSIONS], 20), orders, strict=True):
+        assert answer["recommendations"] == [ids[item] for item in own + behind if item in on_sale][:20]
+        assert answer["fallback"] is None
+        assert len(answer["recommendations"]) == 20
+    # Down to the last item that a member lists.
+    (answer,) = kept.recommend([[ids[item] for item in SESSIONS[0]]], N_ITEMS)
+    assert answer["recommendations"] == [ids[item] for part in orders[0] for item in part if item in on_sale]
+
+
+def test_without_rules_a_model_over_models_answers_with_what_it_was_evaluated_on(short_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = integer_ids()
+    kept = Recommender.load(short_shop.package)
+    for session in SESSIONS:
+        own, _ = whole_order(short_shop, session)
+        with monkeypatch.context() as patched:
+            patched.setattr(kept.scorer, "further", None)  # is not asked
+            for k in (3, 20, N_ITEMS):
+                (answer,) = kept.recommend([[ids[item] for item in session]], k)
+                assert answer["recommendations"] == [ids[item] for item in own][:k]
+                (diverse,) = kept.recommend([[ids[item] for item in session]], k, rules=Rules(diversity=0.5))
+                assert set(diverse["recommendations"]) <= {ids[item] for item in own}
+        # What the rules do not reach keeps its place and its score.
+        (plain,) = kept.recommend([[ids[item] for item in session]], 4)
+        (ruled,) = kept.recommend([[ids[item] for item in session]], 3, rules=Rules(exclude=(plain["recommendations"][1],)))
+        assert ruled["recommendations"] == [item for at, item in enumerate(plain["recommendations"]) if at != 1]
+        assert ruled["scores"] == [score for at, score in enumerate(plain["scores"]) if at != 1]
+
+
+def test_the_model_chooses_among_items_as_its_package_does(short_shop: Shop) -> None:
+    ids, chosen = integer_ids(), np.arange(1, N_ITEMS, 2)
+    kept = Recommender.load(short_shop.package)
+    for session in SESSIONS:
+        query = Sessions.from_lists([session])
+        items, scores = short_shop.model.recommend(query, 20, candidates=chosen, exclude=left_out(short_shop, query))
+        others = tuple(ids[item] for item in range(0, N_ITEMS, 2))
+        (answer,) = kept.recommend([[ids[item] for item in session]], 20, rules=Rules(exclude=others))
+        assert answer["recommendations"] == [ids[item] for item in items[0]]
+        np.testing.assert_allclose(answer["scores"], scores[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_packaged_member_leaves_out_nothing_else(short_shop: Shop) -> None:
+    model = Recommender.load(short_shop.package).scorer._model
+    with pytest.raises(RecsysError, match="leaves out what the package was made to leave out"):
+        model.recommend(Sessions.from_lists([[1]]), 3, exclude=Sessions.from_lists([[2]]))

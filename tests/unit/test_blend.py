@@ -313,6 +313,32 @@ def test_only_the_items_to_choose_from_are_listed(blend: Blend) -> None:
     assert (np.isneginf(scores) == (items < 0)).all()
 
 
+@pytest.mark.parametrize("family", ["blend", "reranker"])
+@pytest.mark.parametrize("exclude", [False, True], ids=["keep", "exclude"])
+def test_what_follows_behind_the_end_changes_nothing_before_it(family: str, exclude: bool) -> None:
+    model = fitted(family, **({"depth": 2} if family == "reranker" else {}))
+    queries = prefixes(VALID, POSITIONS, slice(None))
+    left_out = queries if exclude else None
+    own, found = model.recommend(queries, N_ITEMS, exclude=left_out)
+    whole, scores = model.recommend_further(queries, N_ITEMS, left_out)
+    listed = own >= 0
+    assert not listed.all()
+    np.testing.assert_array_equal(whole[listed], own[listed])
+    np.testing.assert_array_equal(scores[listed], found[listed])
+    for row in range(len(queries)):
+        expected = set(range(N_ITEMS)) - (set(queries[row].tolist()) if exclude else set())
+        assert set(whole[row][whole[row] >= 0].tolist()) == expected
+    for k in (1, 4, 7):
+        shorter, its_scores = model.recommend_further(queries, k, left_out)
+        np.testing.assert_array_equal(shorter, whole[:, :k])
+        np.testing.assert_array_equal(its_scores, scores[:, :k])
+    chosen = np.array([1, 4, 5, 9])
+    items, _ = model.recommend(queries, 3, chosen, left_out)
+    for row in range(len(queries)):
+        expected = [item for item in whole[row].tolist() if item in chosen][:3]
+        assert items[row].tolist() == expected + [-1] * (3 - len(expected))
+
+
 def test_lists_end_where_the_members_lists_end(blend: Blend) -> None:
     items, scores = blend.recommend(Sessions.from_lists([[3]]), N_ITEMS)
     listed = set().union(*(one.recommend(Sessions.from_lists([[3]]), 5)[0][0].tolist() for one in blend.members_.values()))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.models.candidates import Candidates, Lists
+from recsys.models.candidates import Candidates, Lists, gone_on, only
 
 N_ITEMS, N_QUERIES, LENGTH = 6, 3, 4
 Row = tuple[list[int], list[int]]
@@ -135,3 +135,47 @@ def test_what_is_made_of_each_query_stands_at_its_candidates(reduce: np.ufunc, v
     assert example().over_queries(given_values, reduce).tolist() == [values[0]] * 4 + [values[1]] * 2
     last_is_empty = example().of(np.array([True, True, False]))
     assert last_is_empty.over_queries(given_values[:4], reduce).tolist() == [values[0]] * 4
+
+
+@settings(max_examples=60)
+@given(some_lists, st.integers(1, N_ITEMS), st.integers(0, LENGTH))
+def test_a_list_goes_on_by_the_best_place_that_a_member_gives(drawn: list[list[Row]], k: int, own: int) -> None:
+    lists = [as_lists(rows) for rows in drawn]
+    # The first member's list, cut, stands for what was combined.
+    combined = np.full((N_QUERIES, k), -1, np.int32), np.full((N_QUERIES, k), -np.inf, np.float32)
+    for part, values in zip(combined, lists[0], strict=True):
+        part[:, : min(own, k)] = values[:, : min(own, k)]
+    items, scores = gone_on(combined, lists, N_ITEMS)
+    for query in range(N_QUERIES):
+        first = [item for item in combined[0][query].tolist() if item >= 0]
+        places: dict[int, tuple[int, int]] = {}
+        for number, (listed, _) in enumerate(lists):
+            for place, item in enumerate(listed[query].tolist()):
+                if item >= 0:
+                    places[item] = min(places.get(item, (place, number)), (place, number))
+        expected = (first + sorted(set(places) - set(first), key=places.__getitem__))[:k]
+        assert items[query].tolist() == expected + [-1] * (k - len(expected))
+        np.testing.assert_array_equal(scores[query, : len(first)], combined[1][query, : len(first)])
+        assert np.isfinite(scores[query, : len(expected)]).all()
+        assert (np.diff(scores[query, max(len(first) - 1, 0) : len(expected)]) < 0).all()
+        assert np.isneginf(scores[query, len(expected) :]).all()
+
+
+@pytest.mark.parametrize("score", [0.0, 1.0, -1.0, 3e-7, 1023.9999, -65_535.99, 1e30])
+def test_scores_behind_the_end_fall_whatever_they_fall_from(score: float) -> None:
+    number = 20_000
+    best = np.full((1, number), -1, np.int32), np.full((1, number), -np.inf, np.float32)
+    best[0][0, 0], best[1][0, 0] = 7, score
+    every = np.arange(number, dtype=np.int32)[None], np.zeros((1, number), np.float32)
+    items, scores = gone_on(best, [every], number)
+    assert items[0].tolist() == [7, *(item for item in range(number) if item != 7)]
+    assert (np.diff(scores[0]) < 0).all()
+    assert scores[0, 0] - scores[0, -1] < 0.02 * max(abs(score), 1)
+
+
+def test_only_the_chosen_items_stay() -> None:
+    lists = np.array([[4, 1, 5, 0], [2, -1, -1, -1]], np.int32), np.array([[3, 2, 1, 0], [9, -np.inf, -np.inf, -np.inf]], np.float32)
+    items, scores = only(lists, np.array([5, 4, 2]), N_ITEMS, 3)
+    assert items.tolist() == [[4, 5, -1], [2, -1, -1]]
+    assert scores.tolist() == [[3, 1, -np.inf], [9, -np.inf, -np.inf]]
+    assert (items.dtype, scores.dtype) == (np.int32, np.float32)
