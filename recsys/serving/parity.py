@@ -14,7 +14,7 @@ from recsys.files import read_json, write_json
 from recsys.models.combined import MEMBERS
 from recsys.models.interface import Model
 from recsys.models.registry import load_model
-from recsys.serving.export import ATOL, LARGEST_SHARE_APART, RTOL, check_steps, scores_of
+from recsys.serving.export import ATOL, LARGEST_SHARE_APART, RTOL, check_steps, differs, scores_of
 from recsys.serving.manifest import MANIFEST
 from recsys.serving.recommender import LARGEST_K
 from recsys.serving.settings import StageSettings
@@ -206,9 +206,9 @@ def check_parity(model_folder: Path, package: Path, items: Path, test: Path, met
         if model.capabilities.exact_full_rank:
             compared.append(scores_of(model, table, listed))
         if not model.capabilities.exact_full_rank:
-            near = np.isclose(scores, expected, rtol=RTOL, atol=ATOL).all(axis=1)  # a list is as near as its farthest score
-            apart += int(np.count_nonzero(~near))
-            given &= near[:, None]
+            other = differs(listed, scores, expected_items, expected)
+            apart += int(np.count_nonzero(other))
+            given &= ~other[:, None]
         for values in compared:
             if not np.allclose(scores[given], values[given], rtol=RTOL, atol=ATOL):
                 raise PackageError("the package's scores differ from the fitted model's; build the package again from this model")
@@ -219,7 +219,7 @@ def check_parity(model_folder: Path, package: Path, items: Path, test: Path, met
 
     if apart > LARGEST_SHARE_APART * len(rows):
         raise PackageError(
-            f"the package answers {apart} of {len(rows)} sessions with other scores than the fitted {model.family}; "
+            f"the package answers {apart} of {len(rows)} sessions with other items or scores than the fitted {model.family}; "
             "build the package again from this model"
         )
 

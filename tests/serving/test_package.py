@@ -13,10 +13,10 @@ import pytest
 
 from recsys.errors import PackageError
 from recsys.files import read_json, write_json
-from recsys.serving.export import read_export
+from recsys.serving.export import check_scorer, differs, read_export
 from recsys.serving.manifest import package_digest, read_package
 from recsys.serving.package import build_package
-from recsys.serving.parity import check_parity, listed_rank
+from recsys.serving.parity import PackageUnderTest, check_parity, listed_rank
 from recsys.serving.recommender import Recommender, id_type_of
 from recsys.sessions.table import Sessions
 from tests.serving.conftest import MAX_LENGTH, N_ITEMS, Shop, integer_ids
@@ -231,9 +231,53 @@ def test_a_package_of_several_models_lists_what_the_model_lists(kind: str, reque
         assert not exclude or not set(answer["recommendations"]) & set(ids[own].tolist())
 
 
+class Shifted:
+    """A recommender's scorer that gives every item the place of the next one, with the scores as they are."""
+
+    def __init__(self, scorer: object) -> None:
+        self._scorer = scorer
+
+    def top(self, sessions: list[list[int]], k: int) -> tuple[np.ndarray, np.ndarray]:
+        items, scores = self._scorer.top(sessions, k)
+        return np.where(items >= 0, (items + 1) % N_ITEMS, -1), scores
+
+
+@pytest.mark.parametrize("kind", ["blend_shop", "reranker_shop"])
+def test_right_scores_of_wrong_items_are_refused(kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop: Shop = request.getfixturevalue(kind)
+    scorer, exclude = Recommender.load(shop.package).scorer, shop.settings.evaluation.exclude_session_items
+    check_scorer(scorer, shop.model, exclude, MAX_LENGTH)
+    with pytest.raises(PackageError, match="with other items or scores than the model; the export is faulty"):
+        check_scorer(Shifted(scorer), shop.model, exclude, MAX_LENGTH)
+    right = PackageUnderTest.predict
+
+    def shifted(self: PackageUnderTest, queries: list[np.ndarray], k: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [((items + 1) % N_ITEMS, scores) for items, scores in right(self, queries, k)]
+
+    monkeypatch.setattr(PackageUnderTest, "predict", shifted)
+    with pytest.raises(PackageError, match="with other items or scores than the fitted"):
+        check_parity(shop.model_folder, shop.package, shop.items, shop.test, shop.metrics, shop.settings)
+
+
+def test_items_of_scores_that_rounding_parts_may_change_places() -> None:
+    scores = np.array([[3, 2, 2 - 1e-6, 1, -np.inf], [3, 2, 1.5, 1, 0.5]], np.float32)
+    items = np.array([[4, 1, 2, 0, -1], [4, 1, 2, 0, 3]])
+    for order, told in (
+        ([0, 1, 2, 3, 4], [False, False]),
+        ([0, 2, 1, 3, 4], [False, True]),
+        ([1, 0, 2, 3, 4], [True, True]),
+        ([0, 1, 2, 4, 3], [True, True]),
+    ):
+        assert differs(items[:, order], scores, items, scores).tolist() == told
+    other = np.array([[4, 1, 2, 0, 7], [4, 1, 2, 0, 9]])  # beside the last of a full list others may stand
+    assert differs(other, scores, items, scores).tolist() == [False, False]
+    assert differs(items, scores + np.float32(0.01), items, scores).tolist() == [True, True]
+    assert differs(items[:, :1], scores[:, :1], items[:, :1], scores[:, :1]).tolist() == [False, False]
+
+
 def test_parity_refuses_a_package_of_another_blend(blend_shop: Shop, reranker_shop: Shop) -> None:
     given = (blend_shop.items, blend_shop.test, blend_shop.metrics, reranker_shop.settings)
-    with pytest.raises(PackageError, match=r"other scores than the fitted reranker|another number of items"):
+    with pytest.raises(PackageError, match=r"other items or scores than the fitted reranker|another number of items"):
         check_parity(reranker_shop.model_folder, blend_shop.package, *given)
 
 
