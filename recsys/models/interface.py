@@ -32,7 +32,8 @@ class Capabilities:
     Attributes
     ----------
     runtime
-        `onnx` for families that are served from an ONNX graph, `native` for those served by their own code.
+        `onnx` for families that are served from an ONNX graph, `native` for those served by their own code, `combined` for models over
+        models, whose members are each served by their own runtime.
     exact_full_rank
         `score_all` scores every item.
     stepwise
@@ -64,7 +65,8 @@ class FitData:
     items
         The window's vocabulary, a row an item index: `index`, `code`, `item_id`, `support` (clicks in training).
     valid
-        Sessions to stop early on; none when a chosen run is refitted.
+        Sessions after the training ones: families that train by epochs stop early on them, and models over models learn from them how to
+        combine their members, which do not see them. None when a chosen run is refitted.
     categories : int32 [items], optional
         What each item belongs to, as it was known when the last training session started; -1 where it was not.
     """
