@@ -3,11 +3,12 @@
     python benchmarks/trials.py [--folder results/trials] [--only LOG ...] [--families FAMILY ...] [--done] [--write]
 
 A trial is one setting of one family, fitted on train (seed 1) and judged by recall@20 + 2 MRR@20 of every prediction of validation. The
-first is what is published, or the default; the others are drawn from a space with a seed of their own, so that a trial is the same whenever
-it is made. GRU4Rec, whose training is dear, gets four trainings, the published parameters and what restrains a network, each as it is and
-with three averages of the weights after each epoch. The best trial is taken if the 95% interval of its difference to the first, by paired
-bootstrap over sessions, lies above zero; otherwise the first. The interval is not widened for the best being one of 16. Models over
-models combine what GRU4Rec, session-kNN and item-to-item took.
+first is the default, of GRU4Rec the published parameters, of session-kNN the defaults that it first had (`FIRST_DEFAULTS`, which are no
+published setting), and of item-to-item both directions; the others are drawn from a space with a seed of their own, so that a trial is the
+same whenever it is made. GRU4Rec, whose training is dear, gets four trainings, the published parameters and what restrains a network, each
+as it is and with three averages of the weights after each epoch. The best trial is taken if the 95% interval of its difference to the
+first, by paired bootstrap over sessions, lies above zero; otherwise the first. The interval is not widened for the best being one of 16.
+Models over models combine what GRU4Rec, session-kNN and item-to-item took.
 
 What was done is kept in --folder, so that an interrupted call goes on; --done makes nothing and tells what is there, trials that are
 missing included. --write writes benchmarks/trials.md.
@@ -28,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.accuracy import ENTRIES, LOGS, PAIRS, Entry, Log  # noqa: E402
 from benchmarks.conformance import RETAILROCKET  # noqa: E402
-from benchmarks.neighbours import STAN  # noqa: E402
+from benchmarks.neighbours import FIRST_DEFAULTS  # noqa: E402
 from benchmarks.variants import epochs  # noqa: E402
 from benchmarks.variants_knn import drawn as drawn_neighbours  # noqa: E402
 from recsys.evaluation.bootstrap import paired_difference  # noqa: E402
@@ -74,7 +75,7 @@ def scaled(random: np.random.Generator, low: float, high: float) -> float:
 
 
 def drawn(family: str, number: int) -> dict[str, Any]:
-    """The parameters of a trial of a family without a training of its own: the first is what is published, or the default."""
+    """The parameters of a trial of a family without a training of its own; what the first is, the module says."""
     random = np.random.default_rng([1, number])
 
     def one_of(*values: Any) -> Any:
@@ -88,7 +89,7 @@ def drawn(family: str, number: int) -> dict[str, Any]:
         names = {"direction": one_of("forward", "both"), "reach": one_of(1, 2, 3, 5, 10, 20)}
         return names | {"last_items": one_of(1, 2, 3, 5, 10), "neighbours": one_of(50, 200, 500, 2_000)}
     if family == "session_knn":
-        return STAN if number == 0 else drawn_neighbours(random)
+        return FIRST_DEFAULTS if number == 0 else drawn_neighbours(random)
     if number == 0:
         return {}
     parameters = {
@@ -286,6 +287,8 @@ def main() -> None:
         "",
         "`python benchmarks/trials.py --write`, which says what a trial is and how one is chosen: settings of each model, seed 1, on all",
         "of validation, recall@20 / MRR@20; the gain is in recall@20 + 2 MRR@20, with its 95% interval by resampling sessions.",
+        "The first trial of GRU4Rec is the published parameters, that of session-kNN the defaults that it first had, which are no",
+        "published setting, and that of item-to-item both directions; all others' are the defaults.",
     ]
     if given.done:
         lines.append("Made with `--done`: a model with fewer trials has not had them all, and what has no figure on test was not scored.")
