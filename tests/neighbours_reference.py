@@ -1,4 +1,8 @@
-"""Session-kNN as one would write it down: one query, plain lists, nothing fast."""
+"""Session-kNN as one would write it down: one query, plain lists, nothing fast.
+
+A query is its last `max_length` known clicks: earlier ones are neither compared nor held, and a second round of more items than that asks
+the best `max_length`.
+"""
 
 import math
 from collections.abc import Sequence

@@ -2,7 +2,8 @@
 
 Sources: Kersbergen, Sprangers & Schelter, "Serenade", SIGMOD 2022 (VMIS-kNN's index); Ludewig & Jannach, UMUAI 2018 (VS-kNN); Garg et al.,
 "Sequence and time aware neighborhood for session-based recommendations", SIGIR 2019 (STAN); Ludewig et al., UMUAI 2021 (V-STAN). The
-computation is Rust's (`rust_sessionizer.neighbours`), whose documentation has the formulas.
+computation is Rust's (`rust_sessionizer.neighbours`), whose documentation has the formulas and says which of the published ones they
+cover.
 """
 
 from functools import cached_property

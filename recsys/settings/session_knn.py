@@ -23,7 +23,8 @@ class SessionKNNParameters(Section):
     neighbours: int = Field(default=200, ge=1)
     """Most similar of these, which vote."""
     max_length: int = Field(default=20, ge=1, le=64)
-    """Last clicks of the current session that are looked at."""
+    """Last clicks of the current session that are looked at. For everything below the session holds these alone, and the second round asks
+    no more items than this."""
     query_decay: Decay = "harmonic"
     """What an item of the current session counts in the similarity, by the clicks after its last one."""
     query_scale: float = Field(default=1.4, gt=0)
@@ -55,10 +56,10 @@ class SessionKNNParameters(Section):
     repeats: Literal["best", "sum"] = "best"
     """Whether an item that a session holds several times gets the best of its clicks' votes, or all."""
     own: float = Field(default=2.3, ge=0, le=1000)
-    """What the scores of the current session's items are multiplied by."""
+    """What the scores of the current session's items are multiplied by, of those among its last `max_length` clicks."""
     idf_score: float = Field(default=0.4, ge=0, le=4)
     """The power of an item's rarity that its score is multiplied by."""
     expand: int = Field(default=5, ge=0, le=64)
-    """Best items that are asked in a second round, for what their neighbours know; 0: there is none."""
+    """Best items that are asked in a second round, for what their neighbours know, at most `max_length` of them; 0: there is none."""
     expand_weight: float = Field(default=0.05, ge=0, le=1000)
     """What the second round counts; both are divided by their highest score."""

@@ -31,7 +31,7 @@ pub enum Repeats {
 /// The scoring family's parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// The last clicks of a query that are looked at.
+    /// The last clicks of a query that are looked at, in the second round too; what was clicked before them is not the query's.
     pub max_length: usize,
     /// The most recent sessions that share an item with the query, which are compared with it; 0: all.
     pub sample: usize,
@@ -65,7 +65,8 @@ pub struct Settings {
     pub own: f64,
     /// The power of an item's rarity in its score.
     pub idf_score: f64,
-    /// How many of the best items are asked in a second round, as a session that ends with the best; 0: there is none.
+    /// How many of the best items are asked in a second round, as a session that ends with the best; 0: there is none. Of more than
+    /// `max_length`, the best `max_length` are.
     pub expand: usize,
     /// What the second round counts; both are divided by their highest score.
     pub expand_weight: f64,

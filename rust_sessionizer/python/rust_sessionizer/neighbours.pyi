@@ -1,8 +1,10 @@
 """Session-kNN: what the past sessions most like the current one recommend.
 
 An `Index` keeps every session, and for every item its most recent sessions, as VMIS-kNN does (Kersbergen et al., "Serenade", SIGMOD
-2022). `Parameters` cover VS-kNN (Ludewig & Jannach, UMUAI 2018), STAN (Garg et al., SIGIR 2019) and V-STAN (Ludewig et al., UMUAI
-2021). Of a query's last clicks, oldest first, of which the last one has the distance 0:
+2022). `Parameters` span what VS-kNN (Ludewig & Jannach, UMUAI 2018), STAN (Garg et al., SIGIR 2019) and V-STAN (Ludewig et al., UMUAI
+2021) differ in; which of their formulas can be set is said below. A query is its last `max_length` known clicks and no more: what was
+clicked before them is not compared, and nowhere below does the query hold it. Of these clicks, oldest first, the last one has the
+distance 0:
 
 1. *Compared* are the most recent sessions that hold one of its items (`sample` of them), as far as these are listed with the item.
 2. The *similarity* of a session is the sum over the items they share of `query_decay(distance) * rarity ** idf_similarity`, with
@@ -14,9 +16,24 @@ An `Index` keeps every session, and for every item its most recent sessions, as 
    `anchor_decay(distance)`. Where a session holds the shared item several times, a click gets the most that one of the places gives it.
 4. An item's *score* is the sum of its votes times `rarity ** idf_score`, and times `own` where the query holds it.
 5. With `expand`, the so many best items that the query does not hold are asked in a *second round*, as a session that ends with the
-   best of them, for what the neighbours of the neighbours know. Its scores are scaled so that the highest one is the first round's
-   highest times `expand_weight`, and added.
+   best of them, for what the neighbours of the neighbours know. That session too is its last `max_length` clicks: of more, the best
+   `max_length` items are asked. In its round, it is the query: `own` multiplies the scores of the items asked. Its scores are scaled so
+   that the highest one is the first round's highest times `expand_weight`, and added.
 6. Items without a vote score -1 / (1 + clicks), so that they follow by their clicks.
+
+Of the published formulas, up to a factor that is the same for all items of a query, and with all else at its default:
+
+- *VS-kNN*: `query_decay="length"`, `idf_similarity=0`, `length_norm=0`, `distance_decay="none"`, `before=1`, and `anchor_decay="none"`, or
+  `"harmonic"` of scale 1 for the 1 / steps of session-rec, its published code. Neither its logarithmic and quadratic weights can be set,
+  nor its idf, which multiplies a score by `1 + weight * ln(sessions / clicks)`.
+- *STAN*: `query_decay` and `distance_decay="exponential"`, `recency`, `idf_similarity=0`, `before=1`; as published where no session holds
+  an item twice.
+- *V-STAN*: STAN with `anchor_decay="exponential"`, without its idf, which is that of VS-kNN; `idf_score` is another.
+
+Apart from these, session-rec votes around the query's item that the neighbour clicked last, where here it is the shared item that the
+query clicked last; divides by a session's different items, where here it is by its clicks; takes the last place of an item that a
+session holds several times, where here it is the one that gives most; and dates sessions by their last click, where here it is by their
+start. That ages are counted from the most recent session compared, and not from the query, is a common factor.
 
 Of sessions equally similar the more recent one is the neighbour; of those that start together, the later one in the table is the more
 recent. Of items with equal scores the smaller number comes first. Sums are made in double precision in the order of the sessions:
@@ -69,7 +86,8 @@ class Parameters:
     Parameters
     ----------
     max_length
-        Last known clicks of a query that are looked at, 1 to 64.
+        Last known clicks of a query that are looked at, 1 to 64; all others are not the query's, for `own` and `expand` either. Also the
+        most items that the second round asks.
     sample
         Sessions that are compared; 0: all.
     neighbours
@@ -97,9 +115,9 @@ class Parameters:
     repeats
         Whether an item that a session holds several times gets the best of these votes, or their sum.
     own
-        What the scores of the query's items are multiplied by, 0 to 1000.
+        What the scores of the query's items are multiplied by, 0 to 1000: of those among its last `max_length` clicks.
     expand, expand_weight
-        Items that are asked in a second round, 0 to 64, none at 0, and what that counts, 0 to 1000.
+        Items that are asked in a second round, 0 to 64, none at 0 and never more than `max_length`, and what that counts, 0 to 1000.
 
     Raises
     ------
