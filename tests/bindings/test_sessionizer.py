@@ -147,6 +147,13 @@ def test_sessions_are_split_in_time(times, cuts):
         assert part["places"].list.len().to_list() == part["times"].list.len().to_list()
 
 
+def test_a_time_in_a_session_that_does_not_fit_is_named_by_session():
+    times = pa.array([[0], [1, 2, 2**62]], pa.list_(pa.timestamp("s")))
+    with pytest.raises(rs.TimeRangeError) as told:
+        rs.split_sessions(pa.table({"times": times}), [5])
+    assert (told.value.column, told.value.row, told.value.value) == ("times", 1, str(2**62))
+
+
 def test_wrong_cuts_are_told():
     sessions = pl.DataFrame({"times": [[1, 2], [None, 3]]})
     with pytest.raises(rs.SettingError, match=r"cuts is \[2, 1\]; it must be in ascending order"):

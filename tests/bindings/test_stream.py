@@ -1,6 +1,7 @@
 """A stream's sessions, in any batches, are those of the whole log."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -95,14 +96,19 @@ def test_what_cannot_be_fed_is_told_and_changes_nothing(tmp_path):
         (events, -1, rs.SettingError, "offset is -1"),
         (events, 1.5, TypeError, "offset: a number"),
         (events.with_columns(offset=-pl.col("offset")), "offset", rs.ColumnError, "row 0 is -4"),
-        (events.cast({"visitor_id": pl.String}), None, rs.ColumnError, "the visitor was an integer so far and is a string now"),
+        (
+            events.cast({"visitor_id": pl.String}),
+            None,
+            rs.ColumnError,
+            "column 'visitor_id', row 0: '1' is of type string, those before are of type integer; a stream has one type",
+        ),
         (events.with_columns(item_id=None), None, rs.NullValueError, "column 'item_id' has a null in row 0"),
         ([1], None, TypeError, "Arrow PyCapsule interface"),
     ]:
         with pytest.raises(error, match=message):
             stream.feed(table, offset)
         assert (stream.next_offset, stream.placed) == (2, 2)
-    for arguments in [(None, 1, 0), (1, 1.5, 0), (True, 1, 0), (1, 1, "now"), (2**63, 1, 0)]:
+    for arguments in [(None, 1, 0), (1, 1.5, 0), (True, 1, 0), (1, 1, "now"), (2**64, 1, 0)]:
         with pytest.raises((TypeError, OverflowError)):
             stream.add(*arguments)
     stream.close()
@@ -114,8 +120,65 @@ def test_what_cannot_be_fed_is_told_and_changes_nothing(tmp_path):
         rs.Sessionizer.load(path)
     with pytest.raises(FileNotFoundError):
         rs.Sessionizer.load(tmp_path / "none")
-    with pytest.raises(rs.GapError):
+    with pytest.raises(rs.GapError, match="the tolerance 'soon' has a part without a number"):
         rs.Sessionizer(tolerance="soon")
+    with pytest.raises(rs.GapError, match="the tolerance 1.5 is no text"):
+        rs.Sessionizer(tolerance=1.5)
+    with pytest.raises(rs.GapError, match="the gap 'soon'"):
+        rs.Sessionizer("soon")
+
+
+def test_errors_of_a_stream_carry_the_column_the_row_and_the_value():
+    stream = rs.Sessionizer()
+    events = pl.DataFrame({"visitor_id": [1, 2], "item_id": [1, 2], "timestamp": [0, 1], "at": [4, 4]})
+    stream.feed(events, 0)
+    for table, offset, place in [
+        (events, "at", ("at", 1, "4")),
+        (events.cast({"item_id": pl.String}), None, ("item_id", 0, "'1'")),
+        (events.with_columns(visitor_id=pl.Series([3, 2**63], dtype=pl.UInt64)), None, ("visitor_id", 1, str(2**63))),
+    ]:
+        with pytest.raises(rs.ColumnError) as told:
+            stream.feed(table, offset)
+        assert (told.value.column, told.value.row, told.value.value) == place
+
+
+def test_ids_of_the_upper_half_of_64_bits():
+    events = pl.DataFrame({"visitor_id": [2**64 - 1, 7], "item_id": [2**63, 1], "timestamp": [0, 1]})
+    events = events.cast({"visitor_id": pl.UInt64, "item_id": pl.UInt64})
+    stream = rs.Sessionizer()
+    stream.feed(events)
+    stream.add(2**63, 2, 2)
+    found = pl.concat([stream.add(7, 2**64 - 1, 3).to_polars(), stream.close().to_polars()])
+    assert found["visitor_id"].to_list() == [2**64 - 1, 7, 2**63]
+    assert found["items"].to_list() == [[2**63], [1, 2**64 - 1], [2]]
+
+
+@pytest.mark.parametrize("name", ["start", "items", "times", "offset"])
+def test_a_visitor_named_as_another_column_of_the_result_is_refused_before_anything_is_fed(name):
+    with pytest.raises(rs.ColumnError, match=f"the name '{name}' stands for more than one column"):
+        rs.Sessionizer(visitor=name)
+
+
+def test_threads_that_share_a_stream_take_turns(tmp_path):
+    stream = rs.Sessionizer(10)
+    events = pl.DataFrame({"visitor_id": range(100_000), "item_id": 1, "timestamp": 0})
+    with ThreadPoolExecutor(4) as threads:
+        fed = [threads.submit(stream.feed, events) for _ in range(4)]
+        told = [threads.submit(call) for call in (lambda: stream.late, lambda: repr(stream), lambda: stream.save(tmp_path / "state"))]
+        assert [table.result().height for table in fed] == [0] * 4
+        assert all(call.result() is not NotImplemented for call in told)
+    # No batch was taken for another one's replay.
+    assert (stream.placed, stream.next_offset) == (400_000, 400_000)
+    assert rs.Sessionizer.load(tmp_path / "state").late == 0
+
+
+def test_other_threads_run_while_a_stream_is_closed(others_run):
+    events = pl.DataFrame({"visitor_id": range(300_000), "item_id": 1, "timestamp": 0})
+    streams = []
+    for _ in range(2):
+        streams.append(rs.Sessionizer(10))
+        streams[-1].feed(events)
+    assert others_run(lambda: streams.pop().close() if streams else None)
 
 
 def checksum(content: bytes) -> bytes:

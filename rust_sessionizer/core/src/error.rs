@@ -101,8 +101,10 @@ pub enum Error {
         limit: usize,
     },
     /// A gap that is not a length of time.
-    #[error("the gap {gap} {reason}; write it like '30m', '1h30m' or '7d' (units ms, s, m, h, d, w)")]
+    #[error("the {name} {gap} {reason}; write it like '30m', '1h30m' or '7d' (units ms, s, m, h, d, w)")]
     Gap {
+        /// What the length of time is for: `gap`, or another setting.
+        name: &'static str,
         /// The gap as given.
         gap: String,
         /// What is wrong with it.
@@ -118,6 +120,17 @@ pub enum Error {
         /// What it may be.
         expected: &'static str,
     },
+}
+
+impl Error {
+    /// The same error, a length of time being told under the name of its setting.
+    #[must_use]
+    pub fn of_setting(self, name: &'static str) -> Self {
+        match self {
+            Self::Gap { gap, reason, .. } => Self::Gap { name, gap, reason },
+            other => other,
+        }
+    }
 }
 
 fn listed(names: &[String]) -> String {

@@ -10,7 +10,7 @@ const UNITS: [(&str, u64); 6] =
 /// # Errors
 /// [`Error::Gap`] where the text is no length of time or is longer than 2^63 milliseconds.
 pub fn parse_gap(text: &str) -> Result<u64> {
-    let wrong = |reason| Error::Gap { gap: format!("'{text}'"), reason };
+    let wrong = |reason| Error::Gap { name: "gap", gap: format!("'{text}'"), reason };
     let mut rest = text.trim();
     if rest.is_empty() {
         return Err(wrong("is empty"));
@@ -41,7 +41,7 @@ pub fn parse_gap(text: &str) -> Result<u64> {
 /// # Errors
 /// [`Error::Gap`] where it is negative.
 pub fn gap_from_millis(millis: i64) -> Result<u64> {
-    u64::try_from(millis).map_err(|_| Error::Gap { gap: format!("{millis} ms"), reason: "is negative" })
+    u64::try_from(millis).map_err(|_| Error::Gap { name: "gap", gap: format!("{millis} ms"), reason: "is negative" })
 }
 
 #[cfg(test)]

@@ -7,6 +7,24 @@ use thiserror::Error;
 /// The result of every function of this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// What an event has an id of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// Its visitor.
+    Visitor,
+    /// Its item.
+    Item,
+}
+
+impl std::fmt::Display for What {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Visitor => "visitor",
+            Self::Item => "item",
+        })
+    }
+}
+
 /// Everything that can go wrong.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -21,10 +39,16 @@ pub enum Error {
         before: u64,
     },
     /// Visitors or items of another type than before.
-    #[error("the {what} was {before} so far and is {now} now; a stream has one type of each")]
+    #[error(
+        "the {what} of row {row}, {value}, is of type {now}, those before are of type {before}; a stream has one type of each"
+    )]
     Kind {
         /// Which of them.
-        what: &'static str,
+        what: What,
+        /// The first such row, counted from 0.
+        row: usize,
+        /// The visitor or item.
+        value: String,
         /// The type so far.
         before: &'static str,
         /// The type now.

@@ -10,6 +10,8 @@ use hashbrown::Equivalent;
 pub enum Id {
     /// A number.
     Integer(i64),
+    /// A number that is never negative.
+    Unsigned(u64),
     /// A text.
     Text(Arc<str>),
 }
@@ -19,6 +21,8 @@ pub enum Id {
 pub enum IdRef<'a> {
     /// A number.
     Integer(i64),
+    /// A number that is never negative.
+    Unsigned(u64),
     /// A text.
     Text(&'a str),
 }
@@ -28,6 +32,8 @@ pub enum IdRef<'a> {
 pub enum Kind {
     /// Numbers.
     Integer,
+    /// Numbers that are never negative, those of 2^63 and more among them.
+    Unsigned,
     /// Texts.
     Text,
 }
@@ -35,8 +41,9 @@ pub enum Kind {
 impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Integer => "an integer",
-            Self::Text => "a string",
+            Self::Integer => "integer",
+            Self::Unsigned => "unsigned integer",
+            Self::Text => "string",
         }
     }
 }
@@ -47,6 +54,7 @@ impl Id {
     pub fn borrowed(&self) -> IdRef<'_> {
         match self {
             Self::Integer(number) => IdRef::Integer(*number),
+            Self::Unsigned(number) => IdRef::Unsigned(*number),
             Self::Text(text) => IdRef::Text(text),
         }
     }
@@ -58,13 +66,24 @@ impl IdRef<'_> {
     pub fn kind(self) -> Kind {
         match self {
             Self::Integer(_) => Kind::Integer,
+            Self::Unsigned(_) => Kind::Unsigned,
             Self::Text(_) => Kind::Text,
+        }
+    }
+
+    /// The same id of that kind: a number stays the number it is. `None` where it is none of that kind.
+    pub(crate) fn of_kind(self, kind: Kind) -> Option<Self> {
+        match (self, kind) {
+            (Self::Integer(number), Kind::Unsigned) => u64::try_from(number).ok().map(Self::Unsigned),
+            (Self::Unsigned(number), Kind::Integer) => i64::try_from(number).ok().map(Self::Integer),
+            _ => (self.kind() == kind).then_some(self),
         }
     }
 
     pub(crate) fn owned(self) -> Id {
         match self {
             Self::Integer(number) => Id::Integer(number),
+            Self::Unsigned(number) => Id::Unsigned(number),
             Self::Text(text) => Id::Text(text.into()),
         }
     }
@@ -74,6 +93,7 @@ impl Hash for IdRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
             Self::Integer(number) => number.hash(state),
+            Self::Unsigned(number) => number.hash(state),
             Self::Text(text) => text.hash(state),
         }
     }
@@ -82,6 +102,16 @@ impl Hash for IdRef<'_> {
 impl Hash for Id {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.borrowed().hash(state);
+    }
+}
+
+impl std::fmt::Display for IdRef<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Integer(number) => write!(formatter, "{number}"),
+            Self::Unsigned(number) => write!(formatter, "{number}"),
+            Self::Text(text) => write!(formatter, "'{text}'"),
+        }
     }
 }
 

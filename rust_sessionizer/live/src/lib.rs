@@ -7,6 +7,6 @@ mod id;
 mod sessionizer;
 mod state;
 
-pub use error::{Error, Result};
+pub use error::{Error, Result, What};
 pub use id::{Id, IdRef, Kind};
 pub use sessionizer::{Arrival, Counts, Session, Sessionizer, Settings};

@@ -1,13 +1,13 @@
 //! The sessions of a stream.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::collections::hash_map::RandomState;
+use std::collections::{BinaryHeap, VecDeque};
 
 use hashbrown::HashMap;
 
 use crate::id::{Id, IdRef, Kind};
-use crate::{Error, Result};
+use crate::{Error, Result, What};
 
 /// When sessions end, and how long events may be on their way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,23 @@ pub(crate) struct Waiting {
     pub(crate) offset: u64,
     pub(crate) item: Id,
     pub(crate) kept: bool,
+}
+
+/// The events of a visitor that were not given out.
+#[derive(Debug, Clone)]
+pub(crate) struct Open {
+    /// By time, those of one time by offset. Never empty.
+    pub(crate) events: VecDeque<Waiting>,
+    /// Not later than the last event of the first session: when to look for its end.
+    due: i64,
+}
+
+impl Open {
+    /// `None` where there are no events.
+    pub(crate) fn new(events: VecDeque<Waiting>) -> Option<Self> {
+        let due = events.front()?.time;
+        Some(Self { events, due })
+    }
 }
 
 /// A session that has ended.
@@ -86,9 +103,9 @@ pub struct Sessionizer {
     pub(crate) next: u64,
     pub(crate) counts: Counts,
     pub(crate) closed: bool,
-    /// Every visitor's events that were not given out, by time, those of one time by offset. Never empty.
-    pub(crate) open: HashMap<Id, Vec<Waiting>, RandomState>,
-    /// Not later than the last event of every visitor's first session.
+    /// What every visitor waits for.
+    pub(crate) open: HashMap<Id, Open, RandomState>,
+    /// When to look at which visitor. Entries that the visitor no longer has are passed over.
     due: BinaryHeap<Reverse<(i64, Id)>>,
 }
 
@@ -135,7 +152,7 @@ impl Sessionizer {
     /// Events that wait for their sessions to end.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.open.values().map(Vec::len).sum()
+        self.open.values().map(|open| open.events.len()).sum()
     }
 
     /// Events before this time, in milliseconds, are too late; `None` before the first event.
@@ -156,10 +173,13 @@ impl Sessionizer {
     /// [`Error::Offset`], [`Error::Kind`] or [`Error::Closed`]; nothing has changed then.
     pub fn feed(&mut self, events: &[Arrival]) -> Result<Vec<Session>> {
         self.check(events)?;
+        let Some((visitors, items)) = self.kinds else { return Ok(Vec::new()) };
         for event in events {
-            if event.offset >= self.next {
+            if event.offset >= self.next
+                && let (Some(visitor), Some(item)) = (event.visitor.of_kind(visitors), event.item.of_kind(items))
+            {
                 self.next = event.offset + 1;
-                self.place(event);
+                self.place(&Arrival { visitor, item, ..*event });
             }
         }
         Ok(self.give_out(self.watermark()))
@@ -183,12 +203,12 @@ impl Sessionizer {
             return Err(Error::Offset { row, offset: u64::MAX, before: u64::MAX });
         }
         let (visitor, item) = self.kinds.unwrap_or((first.visitor.kind(), first.item.kind()));
-        for (what, before, kind_of) in [
-            ("visitor", visitor, (|event| event.visitor.kind()) as fn(&Arrival) -> Kind),
-            ("item", item, |event| event.item.kind()),
-        ] {
-            if let Some(now) = events.iter().map(kind_of).find(|now| *now != before) {
-                return Err(Error::Kind { what, before: before.name(), now: now.name() });
+        for (row, event) in events.iter().enumerate() {
+            for (what, before, id) in [(What::Visitor, visitor, event.visitor), (What::Item, item, event.item)] {
+                if id.of_kind(before).is_none() {
+                    let (value, before, now) = (id.to_string(), before.name(), id.kind().name());
+                    return Err(Error::Kind { what, row, value, before, now });
+                }
             }
         }
         self.kinds = Some((visitor, item));
@@ -203,16 +223,19 @@ impl Sessionizer {
         self.counts.placed += 1;
         self.newest = self.newest.max(Some(event.time));
         let waiting = Waiting { time: event.time, offset: event.offset, item: event.item.owned(), kept: event.kept };
-        if let Some(events) = self.open.get_mut(&event.visitor) {
+        if let Some(Open { events, due }) = self.open.get_mut(&event.visitor) {
             let place = events.partition_point(|before| before.time <= event.time);
+            // Whoever joins the first session leaves its last event what it is.
+            let alone = place == 0 && events[0].time.abs_diff(event.time) > self.settings.gap;
             events.insert(place, waiting);
-            if place == 0 {
+            if alone && event.time < *due {
+                *due = event.time;
                 self.due.push(Reverse((event.time, event.visitor.owned())));
             }
         } else {
             let visitor = event.visitor.owned();
             self.due.push(Reverse((event.time, visitor.clone())));
-            self.open.insert(visitor, vec![waiting]);
+            self.open.insert(visitor, Open { events: VecDeque::from([waiting]), due: event.time });
         }
     }
 
@@ -226,23 +249,34 @@ impl Sessionizer {
         let mut sessions = Vec::new();
         while let Some(Reverse((time, _))) = self.due.peek()
             && over(*time)
-            && let Some(Reverse((_, visitor))) = self.due.pop()
+            && let Some(Reverse((time, visitor))) = self.due.pop()
         {
-            let Some(events) = self.open.get_mut(&visitor) else { continue };
-            let mut left = None;
-            while !events.is_empty() {
-                let pauses = events.windows(2).position(|pair| pair[1].time.abs_diff(pair[0].time) > gap);
-                let end = pauses.map_or(events.len(), |place| place + 1);
+            let Some(Open { events, due }) = self.open.get_mut(&visitor) else { continue };
+            if *due != time {
+                continue;
+            }
+            let (mut begin, mut lengths, mut left) = (0, Vec::new(), None);
+            while begin < events.len() {
+                let pause = |&end: &usize| events[end].time.abs_diff(events[end - 1].time) > gap;
+                let end = (begin + 1..events.len()).find(pause).unwrap_or(events.len());
                 let last = events[end - 1].time;
                 if !over(last) {
                     left = Some(last);
                     break;
                 }
-                sessions.extend(listed(&visitor, events.drain(..end), self.settings.drop_repeats));
+                lengths.push(end - begin);
+                begin = end;
             }
-            match left {
-                Some(last) => self.due.push(Reverse((last, visitor))),
-                None => drop(self.open.remove(&visitor)),
+            let mut ended = events.drain(..begin);
+            for length in lengths {
+                sessions.extend(listed(&visitor, ended.by_ref().take(length), self.settings.drop_repeats));
+            }
+            drop(ended);
+            if let Some(last) = left {
+                *due = last;
+                self.due.push(Reverse((last, visitor)));
+            } else {
+                self.open.remove(&visitor);
             }
         }
         sessions.sort_unstable_by_key(|session| (session.start, session.offset));
@@ -252,7 +286,7 @@ impl Sessionizer {
 
     /// After the events were put there from outside.
     pub(crate) fn restore_due(&mut self) {
-        self.due = self.open.iter().map(|(visitor, events)| Reverse((events[0].time, visitor.clone()))).collect();
+        self.due = self.open.iter().map(|(visitor, open)| Reverse((open.due, visitor.clone()))).collect();
     }
 }
 

@@ -3,17 +3,20 @@
 //! A mark with the version, the content (little-endian numbers; texts with their length before them), its checksum. It appears
 //! whole or not at all, and the same state gives the same bytes.
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::Path;
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::id::{Id, Kind};
-use crate::sessionizer::{Counts, Sessionizer, Settings, Waiting};
+use crate::sessionizer::{Counts, Open, Sessionizer, Settings, Waiting};
 use crate::{Error, Result};
 
 const MARK: &[u8; 7] = b"SLIVE\r\n";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 impl Sessionizer {
     /// Saves the state in place of the file, with a note of the caller's.
@@ -25,21 +28,16 @@ impl Sessionizer {
             let path = path.to_owned();
             move |error| Error::Io { path, error }
         };
-        let mut name = OsStr::new(".").to_owned();
-        name.push(file.file_name().unwrap_or(OsStr::new("state")));
-        name.push(format!(".{}.partial", std::process::id()));
-        let partial = file.with_file_name(name);
-        let bytes = self.to_bytes(note);
-        let written = File::create(&partial).and_then(|mut file| {
-            file.write_all(&bytes)?;
-            file.sync_all()
-        });
+        let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        let name = file.file_name().unwrap_or(OsStr::new("state"));
+        remove_left(folder, name);
+        let (partial, mut own) = partial(folder, name).map_err(io(file))?;
+        let written = own.write_all(&self.to_bytes(note)).and_then(|()| own.sync_all());
         let moved = written.map_err(io(&partial)).and_then(|()| fs::rename(&partial, file).map_err(io(file)));
         if moved.is_err() {
             let _ = fs::remove_file(&partial);
         }
         moved?;
-        let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
         if let Ok(folder) = File::open(folder) {
             let _ = folder.sync_all();
         }
@@ -70,6 +68,7 @@ impl Sessionizer {
         let kind = |kind| match kind {
             Kind::Integer => 1,
             Kind::Text => 2,
+            Kind::Unsigned => 3,
         };
         let (visitor, item) = self.kinds.map_or((0, 0), |(visitor, item)| (kind(visitor), kind(item)));
         out.extend_from_slice(&[u8::from(drop_repeats), u8::from(self.closed), visitor, item]);
@@ -78,7 +77,7 @@ impl Sessionizer {
         out.extend_from_slice(&(self.open.len() as u64).to_le_bytes());
         let mut visitors: Vec<_> = self.open.iter().collect();
         visitors.sort_unstable_by_key(|(visitor, _)| *visitor);
-        for (visitor, events) in visitors {
+        for (visitor, Open { events, .. }) in visitors {
             id(&mut out, visitor);
             out.extend_from_slice(&(events.len() as u64).to_le_bytes());
             for event in events {
@@ -114,6 +113,55 @@ impl Sessionizer {
     }
 }
 
+const ENDING: &str = ".partial";
+
+fn beginning(name: &OsStr) -> OsString {
+    let mut beginning = OsStr::new(".").to_owned();
+    beginning.push(name);
+    beginning.push(".");
+    beginning
+}
+
+/// A new hidden file beside a state, which nobody else writes to: locked, where the file system has locks.
+fn partial(folder: &Path, name: &OsStr) -> std::io::Result<(PathBuf, File)> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
+        let mut own = beginning(name);
+        own.push(format!("{}-{number}-{nanos:x}{ENDING}", std::process::id()));
+        let path = folder.join(own);
+        let file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(error),
+        };
+        // Another one may take it for a dead one's before it is locked: then try again.
+        match file.try_lock() {
+            Ok(()) if path.exists() => return Ok((path, file)),
+            Err(TryLockError::Error(_)) => return Ok((path, file)),
+            Ok(()) | Err(TryLockError::WouldBlock) => {}
+        }
+    }
+}
+
+/// Removes what killed processes left beside a state; what cannot be removed is left to the next one.
+fn remove_left(folder: &Path, name: &OsStr) {
+    let beginning = beginning(name);
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let found = entry.file_name();
+        let found = found.as_encoded_bytes();
+        if found.starts_with(beginning.as_encoded_bytes())
+            && found.ends_with(ENDING.as_bytes())
+            && let Ok(file) = File::open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 fn text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&(text.len() as u64).to_le_bytes());
     out.extend_from_slice(text.as_bytes());
@@ -122,6 +170,7 @@ fn text(out: &mut Vec<u8>, text: &str) {
 fn id(out: &mut Vec<u8>, id: &Id) {
     match id {
         Id::Integer(number) => out.extend_from_slice(&number.to_le_bytes()),
+        Id::Unsigned(number) => out.extend_from_slice(&number.to_le_bytes()),
         Id::Text(name) => text(out, name),
     }
 }
@@ -130,6 +179,7 @@ fn kind(byte: u8) -> Option<Kind> {
     match byte {
         1 => Some(Kind::Integer),
         2 => Some(Kind::Text),
+        3 => Some(Kind::Unsigned),
         _ => None,
     }
 }
@@ -170,20 +220,17 @@ impl Reader<'_> {
                 return None;
             }
             before = Some(visitor.clone());
-            let mut events: Vec<Waiting> = Vec::new();
+            let mut events: VecDeque<Waiting> = VecDeque::new();
             for _ in 0..self.number()? {
                 let (time, offset) = (self.number()?.cast_signed(), self.number()?);
                 let event = Waiting { time, offset, kept: self.flag()?, item: self.id(item)? };
-                let follows = events.last().is_none_or(|last| (last.time, last.offset) < (time, offset));
+                let follows = events.back().is_none_or(|last| (last.time, last.offset) < (time, offset));
                 if !follows || offset >= next || newest.is_none_or(|newest| time > newest) {
                     return None;
                 }
-                events.push(event);
+                events.push_back(event);
             }
-            if events.is_empty() {
-                return None;
-            }
-            state.open.insert(visitor, events);
+            state.open.insert(visitor, Open::new(events)?);
         }
         state.restore_due();
         (self.bytes.is_empty() && (!closed || state.open.is_empty())).then_some((state, note))
@@ -219,6 +266,7 @@ impl Reader<'_> {
     fn id(&mut self, kind: Kind) -> Option<Id> {
         match kind {
             Kind::Integer => Some(Id::Integer(self.number()?.cast_signed())),
+            Kind::Unsigned => Some(Id::Unsigned(self.number()?)),
             Kind::Text => Some(Id::Text(self.text()?.into())),
         }
     }

@@ -12,7 +12,7 @@
 
 use proptest::prelude::*;
 use sessionizer_core::{Events, sessionize, with_threads};
-use sessionizer_live::{Arrival, Error, Id, IdRef, Session, Sessionizer, Settings};
+use sessionizer_live::{Arrival, Error, Id, IdRef, Kind, Session, Sessionizer, Settings, What};
 
 #[derive(Debug, Clone)]
 struct Stream {
@@ -65,6 +65,7 @@ impl Stream {
         let found = with_threads(Some(1), || sessionize(&log)).unwrap().unwrap();
         let owned = |id: IdRef| match id {
             IdRef::Integer(number) => Id::Integer(number),
+            IdRef::Unsigned(number) => Id::Unsigned(number),
             IdRef::Text(text) => Id::Text(text.into()),
         };
         let sessions = found.heads.iter().enumerate().map(|(number, &head)| {
@@ -191,7 +192,7 @@ fn wrong_batches_change_nothing() {
         Err(Error::Offset { row: 1, offset: 1, before: 1 })
     ));
     let text = Arrival { visitor: IdRef::Text("a"), ..numbers(&[(1, 1)])[0] };
-    assert!(matches!(sessionizer.feed(&[text]), Err(Error::Kind { what: "visitor", .. })));
+    assert!(matches!(sessionizer.feed(&[text]), Err(Error::Kind { what: What::Visitor, row: 0, .. })));
     assert_eq!(sessionizer.to_bytes(""), before);
 }
 
@@ -217,4 +218,68 @@ fn a_state_is_saved_whole_and_what_is_none_is_refused() {
     assert!(matches!(told, Error::Io { .. }));
     std::fs::write(&path, "a,b,c and so on").unwrap();
     assert!(Sessionizer::load(&path).unwrap_err().to_string().contains("it is no state of a Sessionizer"));
+}
+
+/// Both are a second's work, or hours of it where every session or event moves all others.
+#[test]
+fn a_visitor_of_very_many_sessions_is_given_out_in_one_go_forwards_and_backwards() {
+    const EVENTS: i64 = 1_000_000;
+    for backwards in [false, true] {
+        let mut sessionizer = Sessionizer::new(Settings { gap: 1, tolerance: u64::MAX, drop_repeats: false });
+        let time = |offset: i64| if backwards { (EVENTS - offset) * 2 } else { offset * 2 };
+        let events: Vec<(u64, i64)> = (0..EVENTS).map(|offset| (offset as u64, time(offset))).collect();
+        assert_eq!(sessionizer.feed(&numbers(&events)).unwrap(), vec![]);
+        let found = sessionizer.close();
+        assert_eq!(found.len(), EVENTS as usize);
+        assert!(found.is_sorted_by_key(|session| session.start));
+    }
+}
+
+#[test]
+fn numbers_of_any_sign_are_one_kind_as_long_as_they_fit() {
+    let event = |offset, visitor| Arrival { offset, visitor, item: IdRef::Unsigned(u64::MAX), time: 0, kept: true };
+    let mut sessionizer = Sessionizer::new(Settings { gap: 10, tolerance: 5, drop_repeats: false });
+    sessionizer.feed(&[event(0, IdRef::Unsigned(u64::MAX)), event(1, IdRef::Integer(7))]).unwrap();
+    assert_eq!(sessionizer.kinds(), Some((Kind::Unsigned, Kind::Unsigned)));
+    let (mut loaded, _) = Sessionizer::from_bytes(&sessionizer.to_bytes("")).unwrap();
+    let told = loaded.feed(&[event(2, IdRef::Unsigned(7)), event(3, IdRef::Integer(-1))]).unwrap_err();
+    assert_eq!(
+        told.to_string(),
+        "the visitor of row 1, -1, is of type integer, those before are of type unsigned integer; a stream has one type of each"
+    );
+    let visitors: Vec<Id> = loaded.close().into_iter().map(|session| session.visitor).collect();
+    assert_eq!(visitors, [Id::Unsigned(u64::MAX), Id::Unsigned(7)]);
+
+    let mut signed = Sessionizer::new(Settings { gap: 10, tolerance: 5, drop_repeats: false });
+    signed.feed(&[event(0, IdRef::Integer(-7)), event(1, IdRef::Unsigned(7))]).unwrap();
+    let told = signed.feed(&[event(2, IdRef::Unsigned(1 << 63))]).unwrap_err();
+    assert!(matches!(told, Error::Kind { what: What::Visitor, row: 0, .. }));
+    assert_eq!(signed.waiting(), 2);
+}
+
+#[test]
+fn many_who_save_at_once_leave_one_whole_state_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    // What a process that was killed left, of this version or another.
+    for name in [".state.1.partial", ".state.1-2-3.partial"] {
+        std::fs::write(folder.path().join(name), "half").unwrap();
+    }
+    std::fs::write(folder.path().join(".another.1.partial"), "of another state").unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4_i64 {
+            let path = &path;
+            scope.spawn(move || {
+                let mut sessionizer = Sessionizer::new(Settings { gap: 10, tolerance: 5, drop_repeats: false });
+                for save in 0..20_u64 {
+                    sessionizer.feed(&numbers(&[(save, thread * 1_000_000)])).unwrap();
+                    sessionizer.save(path, "note").unwrap();
+                    assert!(Sessionizer::load(path).is_ok());
+                }
+            });
+        }
+    });
+    let mut left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".another.1.partial", "state"]);
 }

@@ -175,7 +175,8 @@ pub(crate) fn wrong_type(name: &str, found: &DataType, expected: &'static str) -
     Error::ColumnType { column: name.to_owned(), found: found.to_string(), expected }
 }
 
-fn no_nulls(name: &str, array: &ArrayRef) -> Result<()> {
+/// Refuses nulls.
+pub(crate) fn no_nulls(name: &str, array: &ArrayRef) -> Result<()> {
     let row = match array.logical_nulls() {
         Some(nulls) if nulls.null_count() > 0 => nulls.iter().position(|valid| !valid),
         _ => None,

@@ -49,14 +49,6 @@ fn raised_with(error: &Error, text: String) -> PyErr {
         Error::Gap { .. } => GapError::new_err(text),
         Error::Setting { .. } => SettingError::new_err(text),
     };
-    match located(&raised, error) {
-        Ok(()) => raised,
-        Err(other) => other,
-    }
-}
-
-/// Tells the exception where the error is.
-fn located(raised: &PyErr, error: &Error) -> PyResult<()> {
     let (column, row, value) = match error {
         Error::NullValue { column, row } => (Some(column), Some(*row), None),
         Error::TimeRange { column, row, value, .. } => (Some(column), Some(*row), Some(value.clone())),
@@ -69,12 +61,18 @@ fn located(raised: &PyErr, error: &Error) -> PyResult<()> {
         Error::Setting { value, .. } | Error::Gap { gap: value, .. } => (None, None, Some(value.clone())),
         Error::Unreadable { .. } | Error::TooManyRows { .. } | Error::TooManyDistinct { .. } => (None, None, None),
     };
-    Python::attach(|py| {
+    located(raised, column.map(String::as_str), row, value)
+}
+
+/// Tells the exception where the error is.
+fn located(raised: PyErr, column: Option<&str>, row: Option<usize>, value: Option<String>) -> PyErr {
+    let told = Python::attach(|py| {
         let object = raised.value(py);
         object.setattr("column", column)?;
         object.setattr("row", row)?;
         object.setattr("value", value)
-    })
+    });
+    told.err().unwrap_or(raised)
 }
 
 /// The exception for an error with files.
@@ -88,23 +86,38 @@ pub(crate) fn raised_by_files(error: &sessionizer_files::Error) -> PyErr {
         Error::Disk { .. } => DiskSpaceError::new_err(text),
         Error::Memory { .. } => SizeError::new_err(text),
         Error::Cancelled => SessionizerError::new_err(text),
-        Error::Unreadable { .. }
-        | Error::Value { .. }
-        | Error::Record { .. }
-        | Error::Differs { .. }
-        | Error::OverInput { .. }
-        | Error::Shard { .. }
-        | Error::NoInput => FileError::new_err(text),
+        Error::Value { column, row, value, .. } => {
+            located(FileError::new_err(text), Some(column), Some(*row), Some(value.clone()))
+        }
+        Error::Record { row, .. } => located(FileError::new_err(text), None, Some(*row), None),
+        Error::Differs { column, found, .. } => {
+            located(FileError::new_err(text), Some(column), None, Some(found.to_string()))
+        }
+        Error::Unreadable { .. } | Error::OverInput { .. } | Error::Shard { .. } | Error::NoInput => {
+            FileError::new_err(text)
+        }
     }
 }
 
-/// The exception for an error with a stream.
-pub(crate) fn raised_by_stream(error: &sessionizer_live::Error) -> PyErr {
+/// The exception for an error with a stream; `column` is where the error is, if it is in a table.
+pub(crate) fn raised_by_stream(error: &sessionizer_live::Error, column: Option<&str>) -> PyErr {
     use sessionizer_live::Error;
 
     let text = error.to_string();
     match error {
-        Error::Offset { .. } | Error::Kind { .. } => ColumnError::new_err(text),
+        Error::Offset { row, offset, .. } => {
+            located(ColumnError::new_err(text), column, Some(*row), Some(offset.to_string()))
+        }
+        Error::Kind { row, value, before, now, .. } => {
+            let text = match column {
+                Some(column) => format!(
+                    "column '{column}', row {row}: {value} is of type {now}, those before are of type {before}; a stream has one \
+                     type of visitors and one of items"
+                ),
+                None => text,
+            };
+            located(ColumnError::new_err(text), column, Some(*row), Some(value.clone()))
+        }
         Error::Closed | Error::State { .. } => StateError::new_err(text),
         Error::Io { path, error } => refused_by_system(path, error),
     }

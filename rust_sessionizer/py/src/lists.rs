@@ -160,11 +160,12 @@ fn listed(values: &ArrayRef, like: &ArrayRef, offsets: &OffsetBuffer<i64>) -> Re
 
 /// The row of a click is its session.
 fn in_session(error: Error, offsets: &[i64]) -> Error {
+    let session = |row: usize| {
+        offsets.partition_point(|&offset| usize::try_from(offset).is_ok_and(|offset| offset <= row)).saturating_sub(1)
+    };
     match error {
-        Error::NullValue { column, row } => {
-            let session = offsets.partition_point(|&offset| usize::try_from(offset).is_ok_and(|offset| offset <= row));
-            Error::NullValue { column, row: session.saturating_sub(1) }
-        }
+        Error::NullValue { column, row } => Error::NullValue { column, row: session(row) },
+        Error::TimeRange { column, row, value, unit } => Error::TimeRange { column, row: session(row), value, unit },
         other => other,
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn sessionize(
 
 /// The gap in milliseconds; half an hour where none is given.
 pub(crate) fn gap_or_default(gap: Option<&Bound<PyAny>>) -> PyResult<u64> {
-    gap.map_or_else(|| parse_gap("30m").map_err(|error| raised(&error)), millis)
+    gap.map_or_else(|| parse_gap("30m").map_err(|error| raised(&error)), |gap| millis("gap", gap))
 }
 
 #[pyfunction]
@@ -77,11 +77,11 @@ fn whole<'a, V: Visitors + ?Sized>(keys: &'a V, times: &'a [i64], gap: u64) -> E
     Events { keys, times, gap: Some(gap), keep: None, drop_repeats: None }
 }
 
-/// A gap given as text, `datetime.timedelta` or milliseconds.
-pub(crate) fn millis(gap: &Bound<PyAny>) -> PyResult<u64> {
+/// A length of time given as text, `datetime.timedelta` or milliseconds, for a setting of that name.
+pub(crate) fn millis(name: &'static str, gap: &Bound<PyAny>) -> PyResult<u64> {
     let wrong = || -> PyResult<PyErr> {
         let gap = gap.repr()?.to_string();
-        Ok(raised(&Error::Gap { gap, reason: "is no text, timedelta or whole number of milliseconds" }))
+        Ok(raised(&Error::Gap { name, gap, reason: "is no text, timedelta or whole number of milliseconds" }))
     };
     let parsed = if let Ok(text) = gap.extract::<String>() {
         parse_gap(&text)
@@ -97,7 +97,7 @@ pub(crate) fn millis(gap: &Bound<PyAny>) -> PyResult<u64> {
             Err(_) => return Err(wrong()?),
         }
     };
-    parsed.map_err(|error| raised(&error))
+    parsed.map_err(|error| raised(&error.of_setting(name)))
 }
 
 struct Request<'a> {

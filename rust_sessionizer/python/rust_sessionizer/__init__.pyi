@@ -74,7 +74,7 @@ class ColumnError(SessionizerError):
     """A column is missing, of the wrong type or length, or holds a value that cannot be used."""
 
 class GapError(SessionizerError):
-    """The gap is no length of time."""
+    """The gap, or the tolerance, is no length of time."""
 
 class SettingError(SessionizerError):
     """A setting is out of its range."""
@@ -434,6 +434,8 @@ class Sessionizer:
     not later than `next_offset`. Sessions given out between the last save and the crash are given out again, the same ones: a
     session is known by its `offset`, that of its first listed event.
 
+    Threads may share one: their calls take turns, each of them whole, while other threads run.
+
     Parameters
     ----------
     gap, visitor, item, timestamp, keep, drop_repeats
@@ -445,6 +447,8 @@ class Sessionizer:
     ------
     GapError
         For a gap or a tolerance that is no length of time or is negative.
+    ColumnError
+        For a visitor column named as another one of the result: start, items, times or offset.
 
     Examples
     --------
@@ -480,14 +484,15 @@ class Sessionizer:
         Parameters
         ----------
         table
-            A row an event, of the same types of ids as before. Other columns are not looked at.
+            A row an event, of the same types of ids as before: strings, integers of 64 bits, or unsigned ones where the first table
+            has such; integers of any type are taken that fit. Other columns are not looked at.
         offset
             The offset of the first row, those of the others following it; or the column of the offsets. None: `next_offset`, so that
             nothing is taken for a replay.
 
         Returns
         -------
-        A row a session, ordered by `start`, then `offset`: the visitor under its own name (int64 or string), `start`
+        A row a session, ordered by `start`, then `offset`: the visitor under its own name (int64, uint64 or string), `start`
         (timestamp[ms, UTC]), `items`, `times` and `offset` (int64, of the first listed event).
 
         Raises
@@ -504,7 +509,7 @@ class Sessionizer:
     def close(self) -> Table:
         """Give the sessions that are left at the end of the stream."""
     def save(self, path: _Path) -> None:
-        """Save the state in place of the file, whole or not at all."""
+        """Save the state in place of the file, whole or not at all. What a killed process left beside it is removed."""
     @classmethod
     def load(cls, path: _Path) -> Sessionizer:
         """Go on from a saved state.
