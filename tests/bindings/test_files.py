@@ -4,9 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -49,7 +52,8 @@ def test_files_give_what_tables_give(tmp_path_factory, rows, ids, kind, files, g
     events = events.with_columns(*texts, s=pl.col("visitor_id") // 2)
     extra = ["timestamp"] if kind == "parquet" else []
     options = {"keep": keep, "drop_repeats": drop_repeats, "session": session, "extra": extra}
-    told = {"csv_types": dict.fromkeys(["visitor_id", "item_id"], ids) | {"s": "integer"}} if kind == "csv" else {}
+    types = dict.fromkeys(["visitor_id", "item_id"], ids) | ({"s": "integer"} if session else {})
+    told = {"csv_types": types} if kind == "csv" else {}
     paths = written(folder, events, files, kind)
     found = rs.sessionize_files(paths, folder / "out", gap, partitions=partitions, threads=2, **options, **told)
     expected = rs.sessionize(events, gap, **options)
@@ -101,6 +105,7 @@ def test_visitors_are_counted_when_asked(tmp_path):
         ({"partitions": 300}, rs.SettingError, "partitions is 300"),
         ({"delimiter": "ab"}, rs.SettingError, "delimiter is"),
         ({"csv_types": {"item_id": "text"}}, rs.SettingError, "csv_types is 'text'"),
+        ({"csv_types": {"items": "string"}}, rs.SettingError, "csv_types is for 'items'; it must be for columns that are read"),
     ],
 )
 def test_wrong_options_are_told_in_a_sentence(tmp_path, options, error, message):
@@ -117,10 +122,121 @@ def test_what_the_system_refuses_is_its_own_error(tmp_path):
         rs.sessionize_files(log(tmp_path), tmp_path)
     with pytest.raises(rs.FileError, match="there is no input file"):
         rs.sessionize_files([], tmp_path / "out")
+    for visitor, session in (("visitor_id", None), ("visitor_id", "session_id")):
+        with pytest.raises(rs.FileError, match="it is a folder; name its files"):
+            rs.sessionize_files(tmp_path, tmp_path / "out", visitor=visitor, session=session)
     with pytest.raises(rs.FileError, match="both input and output"):
         rs.sessionize_files(log(tmp_path), log(tmp_path))
     with pytest.raises(TypeError, match="a path or a sequence of paths"):
         rs.sessionize_files(7, tmp_path / "out")
+
+
+LATE_TYPES = {
+    "int8": (pl.Int8, [-128, 127], "128"),
+    "int16": (pl.Int16, [-300, 7], "32768"),
+    "int32": (pl.Int32, [7, -(2**31)], "2147483648"),
+    "int64": (pl.Int64, [7, -(2**40)], "1.5"),
+    "uint8": (pl.UInt8, [0, 255], "256"),
+    "uint16": (pl.UInt16, [0, 65_535], "-1"),
+    "uint32": (pl.UInt32, [0, 2**32 - 1], "4294967296"),
+    "uint64": (pl.UInt64, [0, 2**64 - 1], "-1"),
+    "float32": (pl.Float32, [0.5, -1e30], "1e300"),
+    "float64": (pl.Float64, [0.1, 1e300], "much"),
+    "boolean": (pl.Boolean, [True, False], "2"),
+    "string": (pl.String, ["a", "7"], None),
+    "date": (pl.Date, [date(2026, 3, 1), date(1969, 12, 31)], "2026-03-01T12:00:00"),
+    "time": (pl.Time, [time(12, 30), time(0, 0, 1)], "noon"),
+    "datetime": (pl.Datetime("us", "UTC"), [datetime(2026, 3, 1, 12, 30, 0, 5, tzinfo=UTC), datetime(1969, 12, 31, tzinfo=UTC)], "soon"),
+}
+
+
+@pytest.mark.parametrize("name", LATE_TYPES)
+def test_a_csv_column_whose_values_come_late_has_the_type_of_the_other_file(tmp_path, name):
+    dtype, values, wrong = LATE_TYPES[name]
+    first, late = tmp_path / "a.parquet", tmp_path / "b.csv"
+    ids = {"visitor_id": [1, 2], "item_id": [5, 6], "timestamp": [0, 1]}
+    pl.DataFrame(ids | {"price": pl.Series(values, dtype=dtype)}).write_parquet(first)
+    texts = pl.Series(values, dtype=dtype).to_frame("price").write_csv(include_header=False).split()
+    rows = [f"{visitor},5,0," for visitor in range(1_000)] + [f"{visitor},5,9,{text}" for visitor, text in enumerate(texts)]
+    late.write_text("visitor_id,item_id,timestamp,price\n" + "".join(f"{row}\n" for row in rows))
+    rs.sessionize_files([first, late], tmp_path / "out", 1, extra=["price"])
+    found = pl.read_parquet(tmp_path / "out").filter(pl.col("times").list.first().dt.epoch("ms") == 9)
+    assert found["price"].explode().to_list() == pl.Series(values, dtype=dtype).to_list()
+    assert found["price"].dtype == pl.List(dtype)
+    if wrong:
+        with late.open("a") as file:
+            file.write(f"9,5,0,{wrong}\n")
+        with pytest.raises(rs.FileError, match=rf"b.csv: column 'price', row {len(rows)}: \"{wrong}\" is not") as told:
+            rs.sessionize_files([first, late], tmp_path / "out", 1, extra=["price"])
+        assert (told.value.column, told.value.row, told.value.value) == ("price", len(rows), wrong)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_in_dictionaries_have_their_unit(tmp_path, unit):
+    times = pa.array([0, 3_600_000, 0], pa.timestamp("ms")).cast(pa.timestamp(unit)).dictionary_encode()
+    table = pa.table({"visitor_id": [1, 1, 2], "item_id": [5, 6, 7], "timestamp": times})
+    pq.write_table(table, tmp_path / "log.parquet")
+    rs.sessionize_files(tmp_path / "log.parquet", tmp_path / "out", "1h")
+    found = pl.read_parquet(tmp_path / "out")
+    assert [[int(time.timestamp()) for time in times] for times in found["times"]] == [[0, 3_600], [0]]
+    assert_frame_equal(found, rs.sessionize(table, "1h").to_polars())
+
+
+def test_a_byte_order_mark_belongs_to_no_name(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text('"visitor_id","item_id","timestamp"\n"1","5","0"\n', encoding="utf-8-sig")
+    rs.sessionize_files(path, tmp_path / "out")
+    assert pl.read_parquet(tmp_path / "out")["items"].to_list() == [[5]]
+
+
+def test_errors_with_files_carry_the_column_the_row_and_the_value(tmp_path):
+    first, second = tmp_path / "a.csv", tmp_path / "b.csv"
+    first.write_text("visitor_id,item_id,timestamp\n1,5,0\n")
+    for text, place in [
+        ("1,5,0\n1,5,never\n", ("timestamp", 1, "never")),
+        ("1,5,0\n1,5\n", (None, 1, None)),
+        ("1,,0\n", ("item_id", 0, None)),
+        ("ann,5,0\n", ("visitor_id", None, "LargeUtf8")),
+    ]:
+        second.write_text("visitor_id,item_id,timestamp\n" + text)
+        with pytest.raises(rs.SessionizerError) as told:
+            rs.sessionize_files([first, second], tmp_path / "out")
+        assert (told.value.column, told.value.row, told.value.value) == place
+    assert str(told.value).endswith("one log needs one type: add csv_types={'visitor_id': 'string'}")
+    assert rs.sessionize_files([first, second], tmp_path / "out", csv_types={"visitor_id": "string"}).sessions == 2
+
+
+FORKED = """
+import os, signal, sys, time
+import pyarrow as pa, pyarrow.parquet as pq, rust_sessionizer as rs
+table = pa.table({"visitor_id": pa.array([1, 1], pa.int32()), "item_id": [5, 6], "timestamp": pa.array([0, 10**6], pa.timestamp("us"))})
+pq.write_table(table, sys.argv[1])
+threads = lambda: len(os.listdir("/proc/self/task"))
+def work():
+    stream = rs.Sessionizer()
+    stream.feed(table)
+    rs.sessionize_files(sys.argv[1], sys.argv[2], threads=1)
+    return stream.close().num_rows
+before = threads()
+work()
+waited = 0
+while threads() > before and waited < 100:
+    time.sleep(0.1)
+    waited += 1
+print(threads() - before)
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    os._exit(work())
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the system does not list threads")
+def test_no_thread_is_left_and_a_forked_process_goes_on(tmp_path):
+    command = [sys.executable, "-W", "ignore", "-c", FORKED, str(tmp_path / "log.parquet"), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("0\n1\n", "")
 
 
 SLOW = """

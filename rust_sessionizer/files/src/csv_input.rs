@@ -1,11 +1,12 @@
 //! CSV files: a header, fields in quotes where they hold a delimiter, a quote (doubled) or an end of line.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use arrow_cast::parse::string_to_datetime;
-use arrow_schema::DataType;
+use arrow_cast::parse::{string_to_datetime, string_to_time_nanoseconds};
+use arrow_schema::{DataType, TimeUnit};
 use chrono::Utc;
 use memchr::memchr;
 use memchr::memrchr;
@@ -14,6 +15,7 @@ use sessionizer_core::Error as InputError;
 use crate::lane::{Lane, Values};
 use crate::layout::{Found, Layout, Role, place_of, wanted};
 use crate::settings::{CsvType, Settings};
+use crate::watch::Watch;
 use crate::{Error, Result};
 
 /// Bytes that are handled at once. The same whatever the limit of memory, so that parts made on several machines fit together.
@@ -21,6 +23,9 @@ pub(crate) const BLOCK: usize = 4 << 20;
 
 /// A longer record is taken for a quote that is never closed.
 const LONGEST_RECORD: usize = 64 << 20;
+
+/// Some programs begin UTF-8 texts with it.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Records that a type is guessed from.
 const GUESSED_FROM: usize = 1_000;
@@ -72,7 +77,7 @@ impl CsvFile {
                     Role::Carried => arrow_type(told.unwrap_or_else(|| guess.guessed())),
                 };
                 let shown = guess.seen || told.is_some() || matches!(role, Role::Time | Role::Flag);
-                Found { data_type, nullable: true, shown }
+                Found { data_type, nullable: true, shown, csv: true }
             })
             .collect();
         for (found, (name, role)) in columns.iter().zip(&wanted) {
@@ -95,8 +100,8 @@ impl CsvFile {
         Ok(blocks)
     }
 
-    /// The events of a block that begins at a byte of the file.
-    pub(crate) fn read(&self, block: &[u8], begin: u64, layout: &Layout) -> Result<Vec<Lane>> {
+    /// The events of a block; the rows of errors are counted from its beginning.
+    pub(crate) fn read(&self, block: &[u8], layout: &Layout) -> Result<Vec<Lane>> {
         let mut lanes = layout.empty();
         let mut records = Records::new(block, self.delimiter);
         let mut fields = Vec::with_capacity(self.fields);
@@ -109,12 +114,11 @@ impl CsvFile {
                     if fields.len() == 1 { "field" } else { "fields" },
                     self.fields
                 );
-                return Err(Error::Record { file: self.path.clone(), row: self.row(begin, row)?, reason });
+                return Err(Error::Record { file: self.path.clone(), row, reason });
             }
             for ((number, lane), &place) in lanes.iter_mut().enumerate().zip(&self.places) {
                 let text = fields[place].text(block);
                 if let Err(expected) = self.push(lane, number, &layout.lanes[number].data_type, &text) {
-                    let row = self.row(begin, row)?;
                     let column = self.columns[number].0.clone();
                     return Err(match expected {
                         None => Error::Column { file: self.path.clone(), error: InputError::NullValue { column, row } },
@@ -136,7 +140,7 @@ impl CsvFile {
         number: usize,
         data_type: &DataType,
         text: &[u8],
-    ) -> std::result::Result<(), Option<&'static str>> {
+    ) -> std::result::Result<(), Option<Cow<'static, str>>> {
         let role = self.columns[number].1;
         if let Some(valid) = &mut lane.valid {
             valid.push(u8::from(!text.is_empty()));
@@ -146,36 +150,45 @@ impl CsvFile {
         match &mut lane.values {
             Values::Text { ends, bytes } => {
                 if std::str::from_utf8(text).is_err() {
-                    return Err(Some("UTF-8 text"));
+                    return Err(Some("UTF-8 text".into()));
                 }
                 bytes.extend_from_slice(text);
                 ends.push(bytes.len() as u64);
             }
-            Values::Fixed { bytes, .. } if text.is_empty() => {
-                bytes.extend_from_slice(if *data_type == DataType::Boolean { &[0][..] } else { &[0; 8] });
+            Values::Fixed { width, bytes } if text.is_empty() => bytes.resize(bytes.len() + *width, 0),
+            Values::Fixed { width: 8, bytes } if role == Role::Time => {
+                let time =
+                    time(text).ok_or(Some("a time: milliseconds, or text such as 2026-03-01T12:00:00Z".into()))?;
+                bytes.extend_from_slice(&time.to_le_bytes());
             }
-            Values::Fixed { bytes, .. } => match data_type {
-                DataType::Boolean => bytes.push(u8::from(truth(text).ok_or(Some("true or false"))?)),
-                DataType::Float64 => bytes.extend_from_slice(&float(text).ok_or(Some("a number"))?.to_le_bytes()),
-                _ if role == Role::Time => {
-                    let time = time(text).ok_or(Some("a time: milliseconds, or text such as 2026-03-01T12:00:00Z"))?;
-                    bytes.extend_from_slice(&time.to_le_bytes());
-                }
-                _ => {
-                    let value = integer(text)
-                        .ok_or(Some("a whole number of 64 bits; csv_types can make the column a string"))?;
-                    bytes.extend_from_slice(&value.to_le_bytes());
-                }
-            },
+            Values::Fixed { bytes, .. } if matches!(data_type, DataType::Int64) => {
+                let value = integer(text).ok_or_else(|| Some(expected(data_type)))?;
+                bytes.extend_from_slice(&value.to_le_bytes());
+            }
+            Values::Fixed { width, bytes } => {
+                let value = fixed(text, data_type).ok_or_else(|| Some(expected(data_type)))?;
+                bytes.extend_from_slice(&value[..*width]);
+            }
         }
         Ok(())
     }
 
-    /// The row in the file of a row in a block. Reads the file again, since nobody counts rows as long as all is well.
-    fn row(&self, begin: u64, row: usize) -> Result<usize> {
+    /// The same error, its row counted from the beginning of the file and not of the block that begins at a byte. Reads the file
+    /// again, since nobody counts rows as long as all is well.
+    pub(crate) fn in_file(&self, begin: u64, mut error: Error, watch: &Watch) -> Result<Error> {
+        if let Error::Value { row, .. } | Error::Record { row, .. } = &mut error {
+            *row += self.rows_before(begin, watch)?;
+        } else if let Error::Column { error: InputError::NullValue { row, .. }, .. } = &mut error {
+            *row += self.rows_before(begin, watch)?;
+        }
+        Ok(error)
+    }
+
+    fn rows_before(&self, begin: u64, watch: &Watch) -> Result<usize> {
         let mut before = 0;
         let mut blocks = self.blocks()?;
         while let Some((offset, block)) = blocks.next()? {
+            watch.check()?;
             if offset >= begin {
                 break;
             }
@@ -185,7 +198,7 @@ impl CsvFile {
                 before += 1;
             }
         }
-        Ok(before + row)
+        Ok(before)
     }
 }
 
@@ -201,7 +214,7 @@ fn header(path: &Path, delimiter: u8) -> Result<(Vec<String>, Vec<u8>, usize)> {
     let mut names = Vec::with_capacity(fields.len());
     for field in &fields {
         match String::from_utf8(field.text(&block).into_owned()) {
-            Ok(name) => names.push(name.trim_start_matches('\u{feff}').to_owned()),
+            Ok(name) => names.push(name),
             Err(_) => {
                 return Err(Error::unreadable(path, "its header is no UTF-8 text; is it a CSV or a Parquet file?"));
             }
@@ -276,6 +289,88 @@ fn integer(text: &[u8]) -> Option<i64> {
     Some(value)
 }
 
+/// A value of a type of one width as bytes, those behind the width being of no use; `None` where the text is none.
+fn fixed(text: &[u8], data_type: &DataType) -> Option<[u8; 8]> {
+    use DataType::{
+        Boolean, Date32, Date64, Float32, Float64, Int8, Int16, Int32, Time32, Time64, Timestamp, UInt8, UInt16,
+        UInt32, UInt64,
+    };
+    let whole = match data_type {
+        Boolean => truth(text)?.into(),
+        Float64 => return Some(float(text)?.to_le_bytes()),
+        Float32 => {
+            let exact = float(text)?;
+            #[allow(clippy::cast_possible_truncation)] // to the nearest there is
+            let nearest = exact as f32;
+            return (nearest.is_finite() || !exact.is_finite()).then_some(u64::from(nearest.to_bits()).to_le_bytes());
+        }
+        UInt64 => return Some(unsigned(text)?.to_le_bytes()),
+        Date32 => day(text)?,
+        Date64 => day(text)?.checked_mul(86_400_000)?,
+        Timestamp(unit, _) => instant(text, *unit)?,
+        Time32(unit) | Time64(unit) => of_day(text, *unit)?,
+        _ => integer(text)?,
+    };
+    let fits = match data_type {
+        Int8 => i8::try_from(whole).is_ok(),
+        UInt8 => u8::try_from(whole).is_ok(),
+        Int16 => i16::try_from(whole).is_ok(),
+        UInt16 => u16::try_from(whole).is_ok(),
+        Int32 | Date32 | Time32(_) => i32::try_from(whole).is_ok(),
+        UInt32 => u32::try_from(whole).is_ok(),
+        _ => true,
+    };
+    fits.then_some(whole.to_le_bytes())
+}
+
+/// What a text should be to become a value of a type of one width.
+fn expected(data_type: &DataType) -> Cow<'static, str> {
+    match data_type {
+        DataType::Boolean => "true or false".into(),
+        DataType::Float64 => "a number".into(),
+        DataType::Int64 => "a whole number of 64 bits; csv_types can make the column a string".into(),
+        other => format!("a value of type {other}, which the column has in the other files").into(),
+    }
+}
+
+/// Whole numbers in the unit of the column, or an instant as text.
+fn instant(text: &[u8], unit: TimeUnit) -> Option<i64> {
+    integer(text).or_else(|| {
+        let instant = string_to_datetime(&Utc, std::str::from_utf8(text).ok()?).ok()?;
+        match unit {
+            TimeUnit::Second => Some(instant.timestamp()),
+            TimeUnit::Millisecond => Some(instant.timestamp_millis()),
+            TimeUnit::Microsecond => Some(instant.timestamp_micros()),
+            TimeUnit::Nanosecond => instant.timestamp_nanos_opt(),
+        }
+    })
+}
+
+/// Whole days, or a date as text.
+fn day(text: &[u8]) -> Option<i64> {
+    integer(text).or_else(|| {
+        let seconds = string_to_datetime(&Utc, std::str::from_utf8(text).ok()?).ok()?.timestamp();
+        (seconds.rem_euclid(86_400) == 0).then_some(seconds.div_euclid(86_400))
+    })
+}
+
+/// Whole numbers in the unit of the column, or a time of day as text.
+fn of_day(text: &[u8], unit: TimeUnit) -> Option<i64> {
+    let nanos = match unit {
+        TimeUnit::Second => 1_000_000_000,
+        TimeUnit::Millisecond => 1_000_000,
+        TimeUnit::Microsecond => 1_000,
+        TimeUnit::Nanosecond => 1,
+    };
+    integer(text).or_else(|| Some(string_to_time_nanoseconds(std::str::from_utf8(text).ok()?).ok()?.div_euclid(nanos)))
+}
+
+fn unsigned(text: &[u8]) -> Option<u64> {
+    let digits = text.strip_prefix(b"+").unwrap_or(text);
+    let all = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    if all { std::str::from_utf8(digits).ok()?.parse().ok() } else { None }
+}
+
 fn float(text: &[u8]) -> Option<f64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
@@ -311,7 +406,7 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    fn text<'a>(&self, block: &'a [u8]) -> std::borrow::Cow<'a, [u8]> {
+    fn text<'a>(&self, block: &'a [u8]) -> Cow<'a, [u8]> {
         let text = &block[self.begin..self.end];
         if !self.doubled {
             return text.into();
@@ -401,8 +496,15 @@ pub(crate) struct Blocks {
 
 impl Blocks {
     fn new(path: &Path, delimiter: u8) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io(path))?;
-        Ok(Self { path: path.to_owned(), file, delimiter, offset: 0, rest: Vec::new(), ended: false, header: false })
+        let mut file = File::open(path).map_err(Error::io(path))?;
+        let mut rest = Vec::new();
+        file.by_ref().take(BYTE_ORDER_MARK.len() as u64).read_to_end(&mut rest).map_err(Error::io(path))?;
+        let mut offset = 0;
+        if rest == BYTE_ORDER_MARK {
+            offset = rest.len() as u64;
+            rest.clear();
+        }
+        Ok(Self { path: path.to_owned(), file, delimiter, offset, rest, ended: false, header: false })
     }
 
     /// The next records, and where in the file they begin.

@@ -1,8 +1,11 @@
 //! What can go wrong with files, in sentences fit for users.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+use crate::settings::CsvType;
 
 /// The result of every function of this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -41,7 +44,7 @@ pub enum Error {
         /// The value as written, its beginning where it is long.
         value: String,
         /// What is needed.
-        expected: &'static str,
+        expected: Cow<'static, str>,
     },
     /// A record of a CSV file does not have the header's fields.
     #[error("{}: row {row} {reason}", file.display())]
@@ -54,18 +57,20 @@ pub enum Error {
         reason: String,
     },
     /// A column has different types in two files.
-    #[error("column '{column}' is of type {found} in {}, and of type {expected} in {}; one log needs one type", file.display(), first.display())]
+    #[error("column '{column}' is of type {found} in {}, and of type {expected} in {}; one log needs one type{}", file.display(), first.display(), advice(column, *common))]
     Differs {
         /// The column.
         column: String,
         /// The later file.
         file: PathBuf,
         /// Its type there.
-        found: String,
+        found: Box<str>,
         /// The first file.
         first: PathBuf,
         /// Its type there.
-        expected: String,
+        expected: Box<str>,
+        /// What CSV files' texts may be taken for, so that both files have one type.
+        common: Option<CsvType>,
     },
     /// The system refused to read or write.
     #[error("{}: {error}", path.display())]
@@ -139,6 +144,10 @@ impl Error {
     pub(crate) fn column(file: &Path) -> impl FnOnce(sessionizer_core::Error) -> Self + '_ {
         move |error| Self::Column { file: file.to_owned(), error }
     }
+}
+
+fn advice(column: &str, common: Option<CsvType>) -> String {
+    common.map_or_else(String::new, |common| format!(": add csv_types={{'{column}': '{}'}}", common.name()))
 }
 
 /// Bytes as a person reads them: `1.5 GiB`.

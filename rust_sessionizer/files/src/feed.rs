@@ -8,7 +8,25 @@ use crate::lane::Lane;
 use crate::layout::{Layout, combine};
 use crate::parquet_input::{CHUNK, ParquetFile, guarded, is_parquet};
 use crate::settings::Settings;
+use crate::watch::Watch;
 use crate::{Error, Result};
+
+/// What a file is read as.
+enum Form {
+    Parquet,
+    Csv,
+}
+
+impl Form {
+    /// By the file's beginning, or its name where it is too short or damaged to tell.
+    fn of(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            return Err(Error::unreadable(path, "it is a folder; name its files"));
+        }
+        let named = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"));
+        Ok(if is_parquet(path)? || named { Self::Parquet } else { Self::Csv })
+    }
+}
 
 pub(crate) enum Source {
     Parquet(ParquetFile),
@@ -26,17 +44,15 @@ impl Log {
         let mut sources = Vec::with_capacity(paths.len());
         let mut found = Vec::with_capacity(paths.len());
         for path in paths {
-            if path.is_dir() {
-                return Err(Error::unreadable(path, "it is a folder; name its files"));
-            }
-            // By its beginning, or its name where it is too short or damaged to tell.
-            let named = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"));
-            let (source, columns) = if is_parquet(path)? || named {
-                let (file, columns) = ParquetFile::open(path, settings)?;
-                (Source::Parquet(file), columns)
-            } else {
-                let (file, columns) = CsvFile::open(path, settings)?;
-                (Source::Csv(file), columns)
+            let (source, columns) = match Form::of(path)? {
+                Form::Parquet => {
+                    let (file, columns) = ParquetFile::open(path, settings)?;
+                    (Source::Parquet(file), columns)
+                }
+                Form::Csv => {
+                    let (file, columns) = CsvFile::open(path, settings)?;
+                    (Source::Csv(file), columns)
+                }
             };
             sources.push(source);
             found.push((path.as_path(), columns));
@@ -71,6 +87,19 @@ pub(crate) struct Task {
     pub(crate) chunk: u32,
     pub(crate) bytes: u64,
     what: What,
+}
+
+/// Where a block of a CSV file begins: the file among those of the log, and the byte.
+pub(crate) type Begin = (usize, u64);
+
+impl Task {
+    /// `None` for Parquet, which knows its rows.
+    pub(crate) fn begin(&self) -> Option<Begin> {
+        match self.what {
+            What::Block { begin, .. } => Some((self.source, begin)),
+            What::Groups { .. } => None,
+        }
+    }
 }
 
 enum What {
@@ -127,12 +156,21 @@ impl<'a> Feed<'a> {
                     each(chunk - 1, lanes)
                 })
             }
-            (Source::Csv(file), What::Block { block, begin }) => {
-                let lanes = guarded(&file.path, || file.read(&block, begin, layout))?;
+            (Source::Csv(file), What::Block { block, .. }) => {
+                let lanes = guarded(&file.path, || file.read(&block, layout))?;
                 drop(block);
                 each(chunk, lanes)
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The same error, its row counted from the beginning of the file and not of the block.
+    pub(crate) fn in_file(&self, begin: Option<Begin>, error: Error, watch: &Watch) -> Error {
+        let Some((source, begin)) = begin else { return error };
+        match &self.log.sources[source] {
+            Source::Csv(file) => file.in_file(begin, error, watch).unwrap_or_else(|error| error),
+            Source::Parquet(_) => error,
         }
     }
 }
@@ -177,7 +215,10 @@ fn too_long(rows: usize) -> Error {
 /// # Errors
 /// [`Error::Unreadable`], [`Error::Io`].
 pub fn column_names(path: &Path, delimiter: u8) -> Result<Vec<String>> {
-    if is_parquet(path)? { crate::parquet_input::names(path) } else { crate::csv_input::names(path, delimiter) }
+    match Form::of(path)? {
+        Form::Parquet => crate::parquet_input::names(path),
+        Form::Csv => crate::csv_input::names(path, delimiter),
+    }
 }
 
 /// The real path of a file, for comparing.

@@ -6,7 +6,7 @@ use arrow_schema::DataType;
 use sessionizer_core::Error as InputError;
 
 use crate::lane::{Kind, Lane, in_utc, kind, plain};
-use crate::settings::Settings;
+use crate::settings::{CsvType, Settings};
 use crate::{Error, Result};
 
 /// A column of the result that is not computed.
@@ -118,6 +118,8 @@ pub(crate) struct Found {
     pub(crate) nullable: bool,
     /// Whether the file itself shows the type: a CSV file without a value in the column takes that of the others.
     pub(crate) shown: bool,
+    /// Whether the type is that of a text, which may be read otherwise.
+    pub(crate) csv: bool,
 }
 
 impl Found {
@@ -157,24 +159,40 @@ pub(crate) fn combine(settings: &Settings, files: &[(&Path, Vec<Found>)]) -> Res
                 continue;
             };
             if known.shown && found.shown && known.data_type != found.data_type {
+                let common = common(known, &found);
                 return Err(Error::Differs {
                     column: (*name).to_owned(),
                     file: (*file).to_owned(),
-                    found: found.data_type.to_string(),
+                    found: found.data_type.to_string().into(),
                     first: first.clone(),
-                    expected: known.data_type.to_string(),
+                    expected: known.data_type.to_string().into(),
+                    common,
                 });
             }
             known.nullable |= found.nullable;
             if !known.shown {
                 (*file).clone_into(first);
-                (known.data_type, known.shown) = (found.data_type, found.shown);
+                (known.data_type, known.shown, known.csv) = (found.data_type, found.shown, found.csv);
             }
         }
         let Found { data_type, nullable, .. } = known.ok_or(Error::NoInput)?.1;
         lanes.push(Column { name: (*name).to_owned(), data_type, nullable: nullable && *role == Role::Carried });
     }
     Ok(Layout { lanes, keeps: settings.keep.is_some(), apart: settings.apart.len(), of_first: settings.of_first.len() })
+}
+
+/// What to take CSV files' texts for, so that both files have one type; `None` where nothing would do.
+fn common(a: &Found, b: &Found) -> Option<CsvType> {
+    let numbers = [a, b].iter().all(|found| matches!(found.data_type, DataType::Int64 | DataType::Float64));
+    // The other file has the type that it has.
+    match (a.csv, b.csv) {
+        (true, true) => Some(if numbers { CsvType::Float } else { CsvType::Text }),
+        (true, false) if b.data_type == DataType::LargeUtf8 => Some(CsvType::Text),
+        (false, true) if a.data_type == DataType::LargeUtf8 => Some(CsvType::Text),
+        (true, false) if numbers && b.data_type == DataType::Float64 => Some(CsvType::Float),
+        (false, true) if numbers && a.data_type == DataType::Float64 => Some(CsvType::Float),
+        _ => None,
+    }
 }
 
 /// The one place of a column among those of a file.

@@ -9,14 +9,15 @@ use arrow_array::types::{
     TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, TimeUnit as ArrowUnit};
+use arrow_cast::cast;
+use arrow_schema::{ArrowError, DataType, TimeUnit as ArrowUnit};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::statistics::Statistics;
 use sessionizer_core::{Error as InputError, TimeUnit, to_millis};
 
-use crate::lane::Lane;
+use crate::lane::{Lane, plain};
 use crate::layout::{Found, Layout, moved, place_of, wanted};
 use crate::settings::Settings;
 use crate::{Error, Result};
@@ -60,7 +61,7 @@ impl ParquetFile {
                 })
             };
             let nullable = field.is_nullable() && !leaf.is_some_and(none);
-            let found = Found { data_type: field.data_type().clone(), nullable, shown: true };
+            let found = Found { data_type: field.data_type().clone(), nullable, shown: true, csv: false };
             found.check(name, role).map_err(Error::column(path))?;
             places.push(place);
             columns.push(found);
@@ -84,6 +85,12 @@ impl ParquetFile {
             }
             groups.push(rows);
             group_bytes.push(bytes);
+        }
+        // Readers that go by the one number and readers that go by the other would see different logs.
+        let (told, counted) = (footer.file_metadata().num_rows(), groups.iter().map(|&rows| rows as u64).sum::<u64>());
+        if u64::try_from(told) != Ok(counted) {
+            let reason = format!("it is damaged: its footer counts {told} rows, its row groups have {counted}");
+            return Err(Error::unreadable(path, reason));
         }
         Ok((Self { path: path.to_owned(), metadata, places, groups, group_bytes }, columns))
     }
@@ -157,6 +164,11 @@ impl ParquetFile {
 /// The values of a time column, and their unit.
 fn raw_times(name: &str, array: &ArrayRef) -> std::result::Result<(Vec<i64>, TimeUnit), InputError> {
     use DataType::{Date32, Date64, Timestamp, UInt64};
+    let data_type = plain(array.data_type());
+    let converted = |error: ArrowError| InputError::Conversion { column: name.to_owned(), reason: error.to_string() };
+    // Those of a dictionary have the unit of its values.
+    let array =
+        &if data_type == *array.data_type() { array.clone() } else { cast(array, &data_type).map_err(converted)? };
     Ok(match array.data_type() {
         Timestamp(ArrowUnit::Second, _) => {
             (array.as_primitive::<TimestampSecondType>().values().to_vec(), TimeUnit::Second)
@@ -182,8 +194,7 @@ fn raw_times(name: &str, array: &ArrayRef) -> std::result::Result<(Vec<i64>, Tim
             let signed = !matches!(data_type, DataType::UInt8 | DataType::UInt16 | DataType::UInt32);
             let unit = if *data_type == Date32 { TimeUnit::Day } else { TimeUnit::Millisecond };
             debug_assert!(data_type.is_integer() || matches!(data_type, Date32 | Date64));
-            let lane = Lane::from_arrow(array, false)
-                .map_err(|error| InputError::Conversion { column: name.to_owned(), reason: error.to_string() })?;
+            let lane = Lane::from_arrow(array, false).map_err(converted)?;
             (lane.integers(signed), unit)
         }
     })

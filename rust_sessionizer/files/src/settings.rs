@@ -17,6 +17,19 @@ pub enum CsvType {
     Text,
 }
 
+impl CsvType {
+    /// What it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Integer => "integer",
+            Self::Float => "float",
+            Self::Boolean => "boolean",
+            Self::Text => "string",
+        }
+    }
+}
+
 /// A part of the visitors, by the hash of their ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
@@ -127,6 +140,14 @@ impl Settings {
                 "shard",
                 format!("{} of {}", shard.number, shard.of),
                 "a number from 0 to below the number of shards",
+            );
+        }
+        let read = crate::layout::wanted(self);
+        if let Some((name, _)) = self.csv_types.iter().find(|(name, _)| read.iter().all(|(known, _)| known != name)) {
+            return wrong(
+                "csv_types",
+                format!("for '{name}'"),
+                "for columns that are read (visitor, item, session, extra, apart)",
             );
         }
         if matches!(self.delimiter, b'"' | b'\n' | b'\r') {

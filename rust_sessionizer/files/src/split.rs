@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::feed::{Feed, Log};
+use sessionizer_core::with_threads;
+
+use crate::feed::{Begin, Feed, Log};
 use crate::lane::{Kind, Lane};
 use crate::layout::{Layout, OWNER};
 use crate::settings::Shard;
@@ -140,43 +142,49 @@ pub(crate) fn split_log(
     splitter.shard = shard;
     let feed = Feed::new(log);
     let failed = AtomicBool::new(false);
-    let first: Mutex<Option<(u32, Error)>> = Mutex::new(None);
+    let first: Mutex<Option<(u32, Option<Begin>, Error)>> = Mutex::new(None);
     // Of several errors the one that stands first in the log is told, whichever thread was faster.
-    let fail = |chunk: u32, error: Error| {
+    let fail = |chunk: u32, begin: Option<Begin>, error: Error| {
         failed.store(true, Ordering::Relaxed);
         if let Ok(mut first) = first.lock()
-            && first.as_ref().is_none_or(|(known, _)| chunk < *known)
+            && first.as_ref().is_none_or(|(known, _, _)| chunk < *known)
         {
-            *first = Some((chunk, error));
+            *first = Some((chunk, begin, error));
+        }
+    };
+    let work = || {
+        while !failed.load(Ordering::Relaxed) {
+            let task = match watch.check().and_then(|()| feed.next()) {
+                Ok(Some(task)) => task,
+                Ok(None) => break,
+                Err(error) => return fail(u32::MAX, None, error),
+            };
+            let (mut at, bytes, begin) = (task.chunk, task.bytes, task.begin());
+            let added = feed.read(task, |chunk, lanes| {
+                at = chunk;
+                watch.check()?;
+                splitter.add(chunk, None, &lanes)
+            });
+            if let Err(error) = added {
+                return fail(at, begin, error);
+            }
+            watch.add(bytes);
         }
     };
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while !failed.load(Ordering::Relaxed) {
-                    let task = match watch.check().and_then(|()| feed.next()) {
-                        Ok(Some(task)) => task,
-                        Ok(None) => break,
-                        Err(error) => return fail(u32::MAX, error),
-                    };
-                    let (mut at, bytes) = (task.chunk, task.bytes);
-                    let added = feed.read(task, |chunk, lanes| {
-                        at = chunk;
-                        watch.check()?;
-                        splitter.add(chunk, None, &lanes)
-                    });
-                    if let Err(error) = added {
-                        return fail(at, error);
-                    }
-                    watch.add(bytes);
+                // The core's loops run in this thread: the global pool would be one that a forked process hangs on.
+                if let Err(error) = with_threads(Some(1), work) {
+                    fail(u32::MAX, None, error.into());
                 }
             });
         }
     });
-    match first.into_inner().ok().flatten() {
-        Some((_, error)) => Err(error),
-        None => Ok(splitter.finish()),
+    if let Some((_, begin, error)) = first.into_inner().ok().flatten() {
+        return Err(feed.in_file(begin, error, watch));
     }
+    Ok(splitter.finish())
 }
 
 /// Splits a partition that is too large once more.

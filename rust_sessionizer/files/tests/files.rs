@@ -313,6 +313,33 @@ fn an_owner_too_large_for_the_limit_is_named_with_a_limit_that_is_enough() {
 }
 
 #[test]
+fn a_footer_that_counts_other_rows_than_its_row_groups_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.parquet");
+    let numbers = || Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef;
+    write_batch(&path, vec![("v", numbers()), ("i", numbers()), ("t", numbers())]);
+    let plain = Settings { owner: "v".into(), item: "i".into(), timestamp: "t".into(), ..Settings::default() };
+    let whole = std::fs::read(&path).unwrap();
+    // Thrift: field 3, a number that stands doubled, of three rows; field 4, a list of one row group.
+    let counted = whole.windows(4).position(|bytes| bytes == [0x16, 6, 0x19, 0x1C]).unwrap();
+    for (rows, expected) in
+        [(3, None), (2, Some("its footer counts 2 rows, its row groups have 3")), (4, Some("4 rows"))]
+    {
+        let mut bytes = whole.clone();
+        bytes[counted + 1] = rows * 2;
+        std::fs::write(&path, bytes).unwrap();
+        let found = run(std::slice::from_ref(&path), &folder.path().join("out"), &plain);
+        match expected {
+            None => assert_eq!(found.unwrap().events, 3),
+            Some(expected) => {
+                let told = found.unwrap_err().to_string();
+                assert!(told.contains(expected), "{told}");
+            }
+        }
+    }
+}
+
+#[test]
 fn sessions_apart_by_more_than_their_owner() {
     let log = Log { csv: false, ..long_log(3_000, false, false) };
     let mut events = log.events.clone();
@@ -385,6 +412,9 @@ fn what_cannot_be_used_is_told_with_file_column_and_row() {
         ("v,i,t\n1,2,3\n1,2\n", "row 1 has 2 fields where the header has 3"),
         ("v,i,t\n1,2,3\n1,,3\n", "column 'i' has a null in row 1"),
         ("v,i,t\n1,2,3\n1,2,yesterday\n", "column 't', row 1: \"yesterday\" is not a time"),
+        // The mark is that of the file and of no name.
+        ("v,\u{feff}i,t\n1,2,3\n", "there is no column 'i'"),
+        ("\u{feff}", "it is empty"),
     ] {
         std::fs::write(path("log.csv"), text).unwrap();
         let told = told(&[path("log.csv")], &plain);
@@ -411,6 +441,7 @@ fn what_cannot_be_used_is_told_with_file_column_and_row() {
         Settings { partitions: Some(0), ..plain.clone() },
         Settings { shard: Some(Shard { number: 2, of: 2 }), ..plain.clone() },
         Settings { columns: Some(vec!["what".into()]), ..plain.clone() },
+        Settings { csv_types: vec![("what".into(), sessionizer_files::CsvType::Text)], ..plain.clone() },
         Settings { extra: vec!["i".into(), "i".into()], ..plain.clone() },
     ] {
         assert!(matches!(run(&[path("good.parquet")], &path("out"), &wrong), Err(Error::Input(_))), "{wrong:?}");

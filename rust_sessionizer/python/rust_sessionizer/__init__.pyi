@@ -339,8 +339,9 @@ def sessionize_files(
     output
         The Parquet file (zstd) to write. It appears whole or not at all.
     gap, visitor, item, timestamp, session, extra, keep, drop_repeats
-        As for `sessionize`. A CSV file's times are milliseconds or text such as 2026-03-01T12:00:00Z; its ids are integers where
-        those of the first thousand rows are.
+        As for `sessionize`, but `extra` takes no lists, decimals and binary values. A CSV file's times are milliseconds or text such as
+        2026-03-01T12:00:00Z; its ids are integers where those of the first thousand rows are. A CSV column without a value in these
+        rows has the type that it has in the other files.
     memory_limit
         The most that the call may hold: text such as '4GiB', or bytes; 64 MiB at least. What the process held before comes on top.
     apart
@@ -354,7 +355,7 @@ def sessionize_files(
     count_visitors
         Whether to count the distinct visitors, which takes some time.
     csv_types
-        Types of CSV columns that are not to be guessed.
+        Types of CSV columns that are not to be guessed; only of columns that are read.
     delimiter
         What separates the fields of a CSV file.
     partitions
