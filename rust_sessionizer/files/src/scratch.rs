@@ -15,12 +15,40 @@ const LOCK: &str = "lock";
 pub(crate) struct Scratch {
     folder: PathBuf,
     _lock: File,
+    /// Dropped behind the folder.
+    _above: Above,
+}
+
+/// Folders that were made for a scratch folder, the innermost last. What is empty when the work ends vanishes too.
+#[derive(Debug)]
+struct Above(Vec<PathBuf>);
+
+impl Above {
+    fn make(parent: &Path) -> Result<Self> {
+        let mut made: Vec<PathBuf> = parent
+            .ancestors()
+            .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+            .map(Path::to_owned)
+            .collect();
+        made.reverse();
+        let above = Self(made);
+        fs::create_dir_all(parent).map_err(Error::io(parent))?;
+        Ok(above)
+    }
+}
+
+impl Drop for Above {
+    fn drop(&mut self) {
+        for folder in self.0.iter().rev() {
+            let _ = fs::remove_dir(folder);
+        }
+    }
 }
 
 impl Scratch {
     /// A new folder in `parent`, named after `name`; those of dead processes beside it are removed.
     pub(crate) fn new(parent: &Path, name: &OsStr) -> Result<Self> {
-        fs::create_dir_all(parent).map_err(Error::io(parent))?;
+        let above = Above::make(parent)?;
         remove_dead(parent);
         let mut salt = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
         loop {
@@ -32,6 +60,11 @@ impl Scratch {
             match fs::create_dir(&folder) {
                 Ok(()) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
+                // Another process that made it too has removed it again.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    fs::create_dir_all(parent).map_err(Error::io(parent))?;
+                    continue;
+                }
                 Err(error) => return Err(Error::Io { path: folder, error }),
             }
             // Another process may take the folder for a dead one's before it is locked: then try again.
@@ -41,8 +74,13 @@ impl Scratch {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(Error::Io { path, error }),
             };
-            if lock.try_lock().is_ok() && path.exists() {
-                return Ok(Self { folder, _lock: lock });
+            match lock.try_lock() {
+                Ok(()) if path.exists() => return Ok(Self { folder, _lock: lock, _above: above }),
+                Ok(()) | Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => {
+                    let _ = fs::remove_dir_all(&folder);
+                    return Err(without_locks(path, &error));
+                }
             }
         }
     }
@@ -56,6 +94,14 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Without locks nobody could tell the folders of the living from those of the dead.
+fn without_locks(path: PathBuf, error: &std::io::Error) -> Error {
+    let told = format!(
+        "cannot be locked ({error}); name a folder on a disk with file locks as scratch, and write the output to one"
+    );
+    Error::Io { path, error: std::io::Error::new(error.kind(), told) }
 }
 
 /// Removes the folders whose makers are gone; what cannot be removed is left to the next one.
@@ -89,6 +135,29 @@ pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folders_that_were_made_on_the_way_go_where_nothing_was_put_into_them() {
+        let top = std::env::temp_dir().join(format!("scratch-above-{}", std::process::id()));
+        let (kept, empty) = (top.join("kept"), top.join("empty/deep"));
+        for parent in [&kept, &empty] {
+            let scratch = Scratch::new(parent, OsStr::new("out")).unwrap_or_else(|error| unreachable!("{error}"));
+            assert!(scratch.path().exists());
+            if parent == &kept {
+                assert!(fs::write(parent.join("out"), "whole").is_ok());
+            }
+        }
+        assert!(kept.join("out").exists() && !top.join("empty").exists());
+        let _ = fs::remove_dir_all(top);
+    }
+
+    #[test]
+    fn a_disk_without_locks_is_named_with_what_to_do() {
+        let refused = std::io::Error::from(std::io::ErrorKind::Unsupported);
+        let told = without_locks(PathBuf::from("/mnt/share/.out.1-2.sessionizing/lock"), &refused).to_string();
+        assert!(told.starts_with("/mnt/share/.out.1-2.sessionizing/lock: cannot be locked"), "{told}");
+        assert!(told.contains("scratch"), "{told}");
+    }
 
     #[test]
     fn folders_of_the_living_stay_and_those_of_the_dead_go() {
