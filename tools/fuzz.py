@@ -121,13 +121,24 @@ def _checksum(content: bytes) -> bytes:
     return struct.pack("<Q", value)
 
 
+def _parts_checksum(content: bytes) -> bytes:
+    """Word by word, as shards have it of their parts."""
+    value, mask = 0, 2**64 - 1
+    words = content + bytes(8 - len(content) % 8) + struct.pack("<Q", len(content))
+    for (word,) in struct.iter_unpack("<Q", words):
+        value = ((value ^ word) * 0x9E3779B97F4A7C15) & mask
+        value = ((value << 29) | (value >> 35)) & mask
+    return struct.pack("<Q", value)
+
+
 def _repair(reader: str, content: bytes) -> bytes:
     """The content with the checksum that belongs to it, so that what lies behind it is reached."""
     if reader == "state" and len(content) > 16:
         return content[:-8] + _checksum(content[:-8])
     if reader == "shard" and len(content) > 40:
         (begin,) = struct.unpack("<Q", content[-16:-8])
-        if begin <= len(content) - 24:
+        if 8 <= begin <= len(content) - 32:
+            content = content[:-32] + _parts_checksum(content[8:begin]) + content[-24:]
             return content[:-24] + _checksum(content[begin:-24]) + content[-16:]
     return content
 

@@ -63,8 +63,7 @@ def test_files_give_what_tables_give(tmp_path_factory, rows, ids, kind, files, g
     shards = [folder / f"{number}.shard" for number in range(2)]
     for number, shard in enumerate(shards):
         rs.sessionize_files(paths, shard, gap, shard=(number, 2), threads=1, **options, **told)
-    columns = expected.columns
-    rs.join_shards(shards, folder / "joined", columns=columns)
+    rs.join_shards(shards, folder / "joined")
     assert (folder / "joined").read_bytes() == (folder / "out").read_bytes()
 
 
@@ -80,8 +79,15 @@ def test_progress_is_told_and_may_stop_the_work(tmp_path):
         "<Summary: 3 events, 2 sessions, 3 clicks>"
     )
     assert told[-1] == ("write", 3, 3)
+    (tmp_path / "out").unlink()
+
+    def stop(stage, done, total):
+        if (stage, done) == ("write", total):
+            raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        rs.sessionize_files(log(tmp_path), tmp_path / "out", progress=lambda *_: 1 / 0)
+        rs.sessionize_files(log(tmp_path), tmp_path / "out", progress=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["log.parquet"]
 
 
 def test_visitors_are_counted_when_asked(tmp_path):
@@ -204,6 +210,48 @@ def test_errors_with_files_carry_the_column_the_row_and_the_value(tmp_path):
         assert (told.value.column, told.value.row, told.value.value) == place
     assert str(told.value).endswith("one log needs one type: add csv_types={'visitor_id': 'string'}")
     assert rs.sessionize_files([first, second], tmp_path / "out", csv_types={"visitor_id": "string"}).sessions == 2
+
+
+def test_visitors_of_an_empty_log_and_of_shards(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("visitor_id,item_id,timestamp\n")
+    assert rs.sessionize_files(path, tmp_path / "out", count_visitors=True).visitors == 0
+    shards = []
+    for number, counts in enumerate((True, False)):
+        shards.append(tmp_path / f"{number}.shard")
+        rs.sessionize_files(log(tmp_path), shards[-1], shard=(number, 2), count_visitors=counts)
+    assert rs.join_shards(shards, tmp_path / "out").visitors is None
+    rs.sessionize_files(log(tmp_path), shards[-1], shard=(1, 2), count_visitors=True)
+    assert rs.join_shards(shards, tmp_path / "out").visitors == 2
+
+
+def test_long_texts_make_small_row_groups(tmp_path):
+    long = [f"{number}" + "a" * 2**20 for number in range(130)]
+    pl.DataFrame({"visitor_id": range(130), "item_id": long, "timestamp": range(130)}).write_parquet(tmp_path / "log.parquet")
+    rs.sessionize_files(tmp_path / "log.parquet", tmp_path / "out")
+    groups = pq.ParquetFile(tmp_path / "out").metadata
+    assert [groups.row_group(number).num_rows for number in range(groups.num_row_groups)] == [64, 64, 2]
+    shards = [tmp_path / f"{number}.shard" for number in range(2)]
+    for number, shard in enumerate(shards):
+        rs.sessionize_files(tmp_path / "log.parquet", shard, shard=(number, 2), threads=1)
+    rs.join_shards(shards, tmp_path / "joined", memory_limit="64MiB", threads=1)
+    assert (tmp_path / "joined").read_bytes() == (tmp_path / "out").read_bytes()
+
+
+FEW_FILES = """
+import resource, sys, rust_sessionizer
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+print(rust_sessionizer.sessionize_files(sys.argv[1], sys.argv[2], 1, memory_limit="64MiB", partitions=6, threads=2))
+"""
+
+
+def test_parts_that_are_split_again_need_few_open_files(tmp_path):
+    events = pl.DataFrame({"timestamp": pl.int_range(2_000_000, eager=True)})
+    events = events.with_columns(visitor_id=pl.col("timestamp") % 50_000, item_id=pl.col("timestamp") % 7)
+    events.write_parquet(tmp_path / "log.parquet")
+    command = [sys.executable, "-c", FEW_FILES, str(tmp_path / "log.parquet"), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("<Summary: 2000000 events, 2000000 sessions, 2000000 clicks>\n", "")
 
 
 FORKED = """

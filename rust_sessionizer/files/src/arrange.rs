@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::Result;
 use crate::lane::Lane;
 use crate::layout::Layout;
-use crate::run::{Key, Run, damaged, empty, time};
+use crate::run::{INDEX_STEP, Key, Run, damaged, empty, time};
 
 /// Sessions in order, with their clicks.
 #[derive(Debug)]
@@ -17,6 +17,14 @@ pub(crate) struct Arranged {
     pub(crate) ends: Vec<u64>,
     pub(crate) session_lanes: Vec<Lane>,
     pub(crate) click_lanes: Vec<Lane>,
+}
+
+impl Arranged {
+    /// Bytes of the texts of a session and of its clicks.
+    pub(crate) fn text_bytes(&self, session: usize, clicks: Range<usize>) -> u64 {
+        let of_session = self.session_lanes.iter().map(|lane| lane.text_bytes(&(session..session + 1)));
+        of_session.chain(self.click_lanes.iter().map(|lane| lane.text_bytes(&clicks))).sum()
+    }
 }
 
 /// All runs, cut at the same keys into stretches that fit in memory.
@@ -32,10 +40,12 @@ impl<'a> Arranger<'a> {
     pub(crate) fn new(runs: &'a [Run], layout: &'a Layout, stretch: u64) -> Self {
         let mut samples: Vec<(Key, u64)> = Vec::new();
         for run in runs {
+            // Texts as long as they are on average.
+            let click = run.bytes().div_ceil(run.clicks.max(1));
             for (place, &(key, before)) in run.index.iter().enumerate() {
                 let after = run.index.get(place + 1).map_or(run.clicks, |&(_, after)| after);
                 let clicks = after.saturating_sub(before);
-                samples.push((key, clicks * layout.width() + crate::run::INDEX_STEP * SESSION_BYTES));
+                samples.push((key, clicks.saturating_mul(click).saturating_add(INDEX_STEP * SESSION_BYTES)));
             }
         }
         samples.sort_unstable();
@@ -46,7 +56,7 @@ impl<'a> Arranger<'a> {
                 bounds.push(key);
                 filled = 0;
             }
-            filled += bytes;
+            filled = bytes.saturating_add(filled);
         }
         Self { runs, layout, bounds }
     }
@@ -89,7 +99,7 @@ impl<'a> Arranger<'a> {
             let bounds = run.bounds(from..to)?;
             let (first, last) = (bounds[0], bounds[bounds.len() - 1]);
             if !bounds.is_sorted() || last > run.clicks {
-                return Err(damaged());
+                return Err(damaged(&run.ends));
             }
             for (key, ends) in run.keys(from..to)?.into_iter().zip(bounds.windows(2)) {
                 keys.push((key, short(keys.len() as u64)?));

@@ -1,12 +1,13 @@
 //! Partitions to sessions.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 
 use sessionizer_core::{Events, factorize_bytes, factorize_integers, sessionize, with_threads};
 
 use crate::lane::{Kind, Lane};
-use crate::layout::{ITEM, KEEP, Layout, OWNER, TIME};
+use crate::layout::{Column, ITEM, KEEP, Layout, OWNER, TIME};
 use crate::run::{INDEX_STEP, Run, StoredLane, ordered, put_words};
 use crate::split::{Partition, Splitter, split_again};
 use crate::store::{Heap, Room};
@@ -30,22 +31,21 @@ pub(crate) struct Cutter<'a> {
 /// What came out of all partitions.
 pub(crate) struct Cut {
     pub(crate) runs: Vec<Run>,
-    pub(crate) owners: u64,
+    /// `None` where they were not counted.
+    pub(crate) owners: Option<u64>,
 }
 
 /// Beside the events themselves: keys, what the core holds, and the lists.
 const WORK_PER_EVENT: u64 = 72;
 
-fn needed(partition: &Partition) -> u64 {
-    partition.bytes + partition.rows as u64 * WORK_PER_EVENT
-}
-
 impl Cutter<'_> {
     /// Cuts all partitions, several at a time as far as they fit.
     pub(crate) fn cut(&self, partitions: Vec<Partition>, watch: &Watch) -> Result<Cut> {
+        // One file for the sessions of all partitions: a file each would be more than a process may hold open.
+        let heap = Heap::new(self.folder.join("all.sessions"), self.room)?;
         let queue = Mutex::new(partitions);
         let gate = Gate::new(self.work);
-        let done: Mutex<Cut> = Mutex::new(Cut { runs: Vec::new(), owners: 0 });
+        let done: Mutex<Cut> = Mutex::new(Cut { runs: Vec::new(), owners: self.count_owners.then_some(0) });
         let failed: Mutex<Option<Error>> = Mutex::new(None);
         let work = || -> Result<()> {
             loop {
@@ -55,7 +55,7 @@ impl Cutter<'_> {
                 if failed.lock().map_or(true, |failed| failed.is_some()) {
                     return Ok(());
                 }
-                let need = needed(&partition);
+                let need = self.needed(&partition);
                 if need > self.work / 2 && need * self.threads as u64 > self.work && partition.depth < DEEPEST {
                     let smaller = self.split(partition, watch)?;
                     if let Ok(mut queue) = queue.lock() {
@@ -67,9 +67,9 @@ impl Cutter<'_> {
                     return Err(self.too_large(&partition)?);
                 }
                 let _entered = gate.enter(need);
-                let (run, owners) = self.cut_one(partition, watch)?;
+                let (run, owners) = self.cut_one(partition, &heap, watch)?;
                 if let Ok(mut done) = done.lock() {
-                    done.owners += owners;
+                    done.owners = done.owners.map(|known| known + owners);
                     done.runs.extend(run);
                 }
             }
@@ -93,6 +93,13 @@ impl Cutter<'_> {
         }
     }
 
+    /// Bytes that a partition takes while it is cut; its texts twice, as they came and as they are listed.
+    fn needed(&self, partition: &Partition) -> u64 {
+        let rows = partition.rows as u64;
+        let texts = partition.bytes.saturating_sub(rows.saturating_mul(self.layout.width_without_texts()));
+        partition.bytes + texts + rows * WORK_PER_EVENT
+    }
+
     fn split(&self, partition: Partition, watch: &Watch) -> Result<Vec<Partition>> {
         let depth = partition.depth + 1;
         let name = format!("{depth}-{}-", unique());
@@ -102,18 +109,25 @@ impl Cutter<'_> {
 
     /// The error for a partition that cannot be made smaller.
     fn too_large(&self, partition: &Partition) -> Result<Error> {
-        let needed = needed(partition);
-        let mut name = String::from("its events");
-        if let Some(block) = partition.blocks.first() {
+        let needed = self.needed(partition);
+        let column = &self.layout.lanes[OWNER];
+        let mut owners: HashMap<Vec<u8>, usize> = HashMap::new();
+        for block in &partition.blocks {
             let mut lanes = self.layout.empty();
             block.read(&mut Vec::new(), &mut lanes)?;
-            let column = &self.layout.lanes[OWNER];
-            let owner = match column.kind() {
-                Kind::Text => format!("'{}'", String::from_utf8_lossy(lanes[OWNER].value(0))),
-                Kind::Fixed(_) => lanes[OWNER].integers(column.data_type.is_signed_integer())[0].to_string(),
-            };
-            name = format!("the {} events of {} {owner}", partition.rows, column.name);
+            for row in 0..block.rows {
+                *owners.entry(lanes[OWNER].value(row).to_owned()).or_default() += 1;
+            }
         }
+        let most = owners.iter().max_by_key(|&(owner, &events)| (events, std::cmp::Reverse(owner)));
+        let (owner, events) = most.map_or((String::new(), 0), |(owner, &events)| (shown(column, owner), events));
+        let name = match owners.len() {
+            1 => format!("the {events} events of {} {owner}", column.name),
+            several => format!(
+                "the {} events of {several} values of {} whose hashes are too alike, {owner} with the most ({events})",
+                partition.rows, column.name
+            ),
+        };
         // Inverts the share of the limit that partitions are given.
         let raise = u64::try_from(u128::from(needed) * u128::from(self.limit) / u128::from(self.work.max(1)) + 1);
         Ok(Error::Memory {
@@ -125,7 +139,7 @@ impl Cutter<'_> {
         })
     }
 
-    fn cut_one(&self, partition: Partition, watch: &Watch) -> Result<(Option<Run>, u64)> {
+    fn cut_one(&self, partition: Partition, heap: &Arc<Heap>, watch: &Watch) -> Result<(Option<Run>, u64)> {
         let rows = partition.rows;
         let mut lanes = self.layout.empty();
         for lane in &mut lanes {
@@ -157,14 +171,13 @@ impl Cutter<'_> {
         if found.heads.is_empty() {
             return Ok((None, owners));
         }
-        let heap = Heap::new(self.folder.join(format!("{}.sessions", unique())), self.room)?;
         let place = |&row: &u32| {
             let number = chunks.partition_point(|&(first, _)| first <= row as usize) - 1;
             u64::from(chunks[number].1) << 32 | u64::from(rows_in_chunk[row as usize])
         };
-        let starts = put_words(found.heads.iter().map(|&row| ordered(times[row as usize])), &heap)?;
-        let places = put_words(found.heads.iter().map(place), &heap)?;
-        let ends = put_words(found.offsets[1..].iter().map(|end| end.cast_unsigned()), &heap)?;
+        let starts = put_words(found.heads.iter().map(|&row| ordered(times[row as usize])), heap)?;
+        let places = put_words(found.heads.iter().map(place), heap)?;
+        let ends = put_words(found.offsets[1..].iter().map(|end| end.cast_unsigned()), heap)?;
         let index = (0..found.heads.len())
             .step_by(usize::try_from(INDEX_STEP).unwrap_or(1))
             .map(|session| {
@@ -173,7 +186,7 @@ impl Cutter<'_> {
             })
             .collect();
         drop(times);
-        let put = |lane: &usize, rows: &[u32]| StoredLane::put(lanes[*lane].gather(rows), &heap);
+        let put = |lane: &usize, rows: &[u32]| StoredLane::put(lanes[*lane].gather(rows), heap);
         let run = Run {
             sessions: found.heads.len() as u64,
             clicks: found.rows.len() as u64,
@@ -221,6 +234,18 @@ impl Cutter<'_> {
         }
         Ok((keys, owners))
     }
+}
+
+/// A value of an owner as a person reads it.
+fn shown(column: &Column, owner: &[u8]) -> String {
+    if column.kind() == Kind::Text {
+        return format!("'{}'", String::from_utf8_lossy(owner));
+    }
+    let signed = column.data_type.is_signed_integer();
+    let negative = signed && owner.last().is_some_and(|&byte| byte >= 0x80);
+    let mut wide = [if negative { 0xFF } else { 0 }; 8];
+    wide[..owner.len()].copy_from_slice(owner);
+    if signed { i64::from_le_bytes(wide).to_string() } else { u64::from_le_bytes(wide).to_string() }
 }
 
 /// As often as a partition is split anew, sixteen parts each time.

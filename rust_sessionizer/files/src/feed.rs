@@ -70,6 +70,15 @@ impl Log {
         self.sources.iter().map(events).sum()
     }
 
+    /// Bytes of a row of the file with the longest ones, as far as footers tell.
+    pub(crate) fn row_bytes(&self) -> u64 {
+        let bytes = |source: &Source| match source {
+            Source::Parquet(file) => file.raw_bytes / file.groups.iter().map(|&rows| rows as u64).sum::<u64>().max(1),
+            Source::Csv(_) => 0,
+        };
+        self.sources.iter().map(bytes).max().unwrap_or(0)
+    }
+
     /// Bytes to be read.
     pub(crate) fn bytes(&self) -> u64 {
         let bytes = |source: &Source| match source {
@@ -172,6 +181,11 @@ impl<'a> Feed<'a> {
             Source::Csv(file) => file.in_file(begin, error, watch).unwrap_or_else(|error| error),
             Source::Parquet(_) => error,
         }
+    }
+
+    /// The chunks that were handed out.
+    pub(crate) fn chunks(&self) -> u64 {
+        self.at.lock().map_or(0, |at| at.chunk.into())
     }
 }
 

@@ -12,6 +12,7 @@ use crate::cut::{Cut, Cutter};
 use crate::feed::{Log, real};
 use crate::layout::Layout;
 use crate::output::{Output, Table};
+use crate::parquet_input::CHUNK;
 use crate::run::Run;
 use crate::scratch::{Scratch, free_bytes};
 use crate::settings::{Budget, MOST_PARTITIONS, Settings};
@@ -30,8 +31,26 @@ pub struct Summary {
     pub sessions: u64,
     /// Events listed in them.
     pub clicks: u64,
-    /// Distinct owners; 0 where they were not counted.
-    pub owners: u64,
+    /// Distinct owners; `None` where they were not counted.
+    pub owners: Option<u64>,
+}
+
+/// What was made and is not in its place yet; dropped, it vanishes.
+pub struct Pending {
+    summary: Summary,
+    places: Places,
+    output: PathBuf,
+}
+
+impl Pending {
+    /// Puts the output in its place.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn finish(self) -> Result<Summary> {
+        self.places.finish(&self.output)?;
+        Ok(self.summary)
+    }
 }
 
 /// What the limit of memory is spent on.
@@ -44,15 +63,20 @@ struct Plan {
     work: u64,
 }
 
-/// A chunk as it is read, as it is grouped, and what the reader of Parquet holds beside it.
+/// A chunk as it is read, as it is grouped, and what the reader of Parquet holds beside it: at least.
 const READING: u64 = 24 << 20;
 
+/// The same where rows are so long, all three of them.
+fn reading(row_bytes: u64) -> u64 {
+    READING.max(row_bytes.saturating_mul(3 * CHUNK as u64))
+}
+
 impl Plan {
-    fn new(settings: &Settings, layout: &Layout, events: u64) -> Self {
+    fn new(settings: &Settings, layout: &Layout, events: u64, reading: u64) -> Self {
         let limit = settings.memory_limit;
         let Budget { kept: room, work } =
             settings.budget.unwrap_or(Budget { kept: limit / 100 * 34, work: limit / 100 * 40 });
-        let at_once = usize::try_from(limit / 100 * 40 / READING).unwrap_or(1);
+        let at_once = usize::try_from(limit / 100 * 40 / reading).unwrap_or(1);
         let threads = settings.thread_count().min(at_once).max(1);
         let each = work / threads as u64;
         // Half as large as they may be, since hashing does not fill them evenly; not so small that there is more to manage than to do.
@@ -73,6 +97,14 @@ impl Plan {
 /// # Errors
 /// Every [`Error`] there is.
 pub fn sessionize_files(inputs: &[PathBuf], output: &Path, settings: &Settings, watch: &Watch) -> Result<Summary> {
+    prepare_sessions(inputs, output, settings, watch)?.finish()
+}
+
+/// All of [`sessionize_files`] but the last step.
+///
+/// # Errors
+/// As there.
+pub fn prepare_sessions(inputs: &[PathBuf], output: &Path, settings: &Settings, watch: &Watch) -> Result<Pending> {
     settings.check()?;
     if inputs.is_empty() {
         return Err(Error::NoInput);
@@ -82,18 +114,18 @@ pub fn sessionize_files(inputs: &[PathBuf], output: &Path, settings: &Settings, 
     let table = Table::new(&log.layout, settings.columns.as_deref())?;
     let share = settings.shard.map_or(1, |shard| shard.of as u64);
     let events = log.events() / share;
-    let plan = Plan::new(settings, &log.layout, events);
-    let places = Places::new(output, settings)?;
+    let plan = Plan::new(settings, &log.layout, events, reading(log.row_bytes()));
+    let places = Places::new(output, settings.scratch.as_deref())?;
     places.check_disk(
         events.saturating_mul(log.layout.width() + 8).saturating_sub(plan.room),
-        events * log.layout.width() / 2,
+        output_bytes(&log.layout, events, settings.shard.is_some()),
     )?;
 
     let room = Room::new(plan.room);
     let folder = places.scratch();
     watch.begin(Stage::Read, log.bytes());
     let splitter = Splitter::new(folder, "", &log.layout, plan.partitions, 0, &room)?;
-    let partitions = split_log(&log, splitter, settings.shard, plan.threads, watch)?;
+    let (partitions, read) = split_log(&log, splitter, settings.shard, plan.threads, watch)?;
     let events = partitions.iter().map(|partition| partition.rows as u64).sum();
     watch.begin(Stage::Cut, events);
     let cutter = Cutter {
@@ -111,39 +143,48 @@ pub fn sessionize_files(inputs: &[PathBuf], output: &Path, settings: &Settings, 
     let partial = places.partial();
     let (sessions, clicks) = if settings.shard.is_some() {
         watch.begin(Stage::Write, runs.iter().map(|run| run.clicks).sum());
-        write_shard(&partial, &log.layout, settings, &runs, events, owners, watch)?
+        write_shard(&partial, &log.layout, settings, &runs, read, (events, owners), watch)?
     } else {
         write_table(&partial, &runs, &log.layout, &table, &plan, watch)?
     };
     watch.check()?;
-    places.finish(&partial, output)?;
-    Ok(Summary { events, sessions, clicks, owners })
+    Ok(Pending { summary: Summary { events, sessions, clicks, owners }, places, output: output.to_owned() })
 }
 
 /// Joins all shards of a log into the file that [`sessionize_files`] would have written without shards. Of the settings, the limit
-/// of memory, the threads, the columns and the folder for intermediate files count.
+/// of memory, the threads and the columns count.
 ///
 /// # Errors
 /// [`Error::Shard`] where shards are missing, doubled or of different logs or settings.
 pub fn join_shards(inputs: &[PathBuf], output: &Path, settings: &Settings, watch: &Watch) -> Result<Summary> {
+    prepare_join(inputs, output, settings, watch)?.finish()
+}
+
+/// All of [`join_shards`] but the last step.
+///
+/// # Errors
+/// As there.
+pub fn prepare_join(inputs: &[PathBuf], output: &Path, settings: &Settings, watch: &Watch) -> Result<Pending> {
     settings.check()?;
     refuse_own_input(inputs, output)?;
-    let mut shards = inputs.iter().map(|path| ShardFile::open(path)).collect::<Result<Vec<_>>>()?;
+    let size = |path: &PathBuf| fs::metadata(path).map_err(Error::io(path)).map(|found| found.len());
+    watch.begin(Stage::Read, inputs.iter().map(size).sum::<Result<_>>()?);
+    let mut shards = inputs.iter().map(|path| ShardFile::open(path, watch)).collect::<Result<Vec<_>>>()?;
     ShardFile::check_set(&shards)?;
     let runs: Vec<Run> = shards.iter_mut().flat_map(|shard| std::mem::take(&mut shard.runs)).collect();
     let layout = &shards.first().ok_or(Error::NoInput)?.layout;
     let table = Table::new(layout, settings.columns.as_deref())?;
     let clicks: u64 = runs.iter().map(|run| run.clicks).sum();
-    let plan = Plan::new(settings, layout, clicks);
-    let places = Places::new(output, settings)?;
-    places.check_disk(0, clicks.saturating_mul(layout.width()) / 2)?;
+    let plan = Plan::new(settings, layout, clicks, READING);
+    let places = Places::new(output, None)?;
+    places.check_disk(0, output_bytes(layout, clicks, false))?;
     let partial = places.partial();
     let (sessions, clicks) = write_table(&partial, &runs, layout, &table, &plan, watch)?;
     watch.check()?;
-    places.finish(&partial, output)?;
     let events = shards.iter().map(|shard| shard.events).sum();
+    // Every owner is in one shard. What only some shards counted is no number of all.
     let owners = shards.iter().map(|shard| shard.owners).sum();
-    Ok(Summary { events, sessions, clicks, owners })
+    Ok(Pending { summary: Summary { events, sessions, clicks, owners }, places, output: output.to_owned() })
 }
 
 fn write_table(
@@ -172,6 +213,12 @@ fn write_table(
     })?
 }
 
+/// Bytes that the output takes at most, roughly: a table is compressed, a shard is not and has a key for every session.
+fn output_bytes(layout: &Layout, events: u64, shard: bool) -> u64 {
+    let bytes = events.saturating_mul(layout.width());
+    if shard { bytes.saturating_add(events.saturating_mul(8)) } else { bytes / 2 }
+}
+
 fn refuse_own_input(inputs: &[PathBuf], output: &Path) -> Result<()> {
     let own = real(output);
     match inputs.iter().find(|input| real(input) == own) {
@@ -187,7 +234,7 @@ struct Places {
 }
 
 impl Places {
-    fn new(output: &Path, settings: &Settings) -> Result<Self> {
+    fn new(output: &Path, scratch: Option<&Path>) -> Result<Self> {
         let name = output.file_name().unwrap_or(OsStr::new("sessions"));
         let parent = match output.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -198,7 +245,7 @@ impl Places {
             return Err(Error::Io { path: output.to_owned(), error });
         }
         let beside = Arc::new(Scratch::new(parent, name)?);
-        let scratch = match &settings.scratch {
+        let scratch = match scratch {
             Some(folder) => Arc::new(Scratch::new(folder, name)?),
             None => Arc::clone(&beside),
         };
@@ -222,20 +269,44 @@ impl Places {
             _ => Ok(()),
         };
         if one_disk {
-            return check(folder_of(&self.beside), scratch + output, "intermediate files and the output");
+            return check(folder_of(&self.beside), scratch.saturating_add(output), "intermediate files and the output");
         }
         check(folder_of(&self.scratch), scratch, "intermediate files")?;
         check(folder_of(&self.beside), output, "the output")
     }
 
     /// Puts the whole output in its place.
-    fn finish(&self, partial: &Path, output: &Path) -> Result<()> {
-        fs::rename(partial, output).map_err(Error::io(output))?;
+    fn finish(&self, output: &Path) -> Result<()> {
+        fs::rename(self.partial(), output).map_err(Error::io(output))?;
         if let Some(folder) = self.beside.path().parent()
             && let Ok(folder) = fs::File::open(folder)
         {
             let _ = folder.sync_all();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Column;
+
+    #[test]
+    fn long_rows_are_read_by_fewer_threads() {
+        let settings = Settings { memory_limit: 1 << 30, threads: Some(16), ..Settings::default() };
+        let layout = Layout { lanes: Vec::new(), keeps: false, apart: 0, of_first: 0 };
+        let threads = |row_bytes| Plan::new(&settings, &layout, 1, reading(row_bytes)).threads;
+        assert_eq!([threads(24), threads(500), threads(u64::MAX)], [16, 1, 1]);
+    }
+
+    #[test]
+    fn a_shard_needs_the_room_of_what_is_not_compressed() {
+        let column =
+            |name: &str| Column { name: name.to_owned(), data_type: arrow_schema::DataType::Int64, nullable: false };
+        let lanes = ["time", "owner", "item"].map(column).to_vec();
+        let layout = Layout { lanes, keeps: false, apart: 0, of_first: 0 };
+        assert_eq!(output_bytes(&layout, 1_000, false), 14_000);
+        assert_eq!(output_bytes(&layout, 1_000, true), 36_000);
     }
 }

@@ -208,6 +208,14 @@ impl Lane {
         }
     }
 
+    /// Bytes of the texts of a stretch; none where the values are of one width.
+    pub(crate) fn text_bytes(&self, rows: &Range<usize>) -> u64 {
+        match &self.values {
+            Values::Fixed { .. } => 0,
+            Values::Text { ends, .. } => (begin(ends, rows.end) - begin(ends, rows.start)) as u64,
+        }
+    }
+
     /// Bytes that a stretch takes in a block.
     pub(crate) fn block_bytes(&self, rows: &Range<usize>) -> usize {
         let values = match &self.values {

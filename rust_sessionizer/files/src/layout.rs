@@ -75,10 +75,19 @@ impl Layout {
 
     /// Bytes that an event takes, texts taken for 24 of them.
     pub(crate) fn width(&self) -> u64 {
+        self.width_with(24)
+    }
+
+    /// Bytes that an event takes in a block beside its texts.
+    pub(crate) fn width_without_texts(&self) -> u64 {
+        self.width_with(4)
+    }
+
+    fn width_with(&self, text: u64) -> u64 {
         let width = |column: &Column| {
             let values = match column.kind() {
                 Kind::Fixed(width) => width as u64,
-                Kind::Text => 24,
+                Kind::Text => text,
             };
             values + u64::from(column.nullable)
         };

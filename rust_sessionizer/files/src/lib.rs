@@ -24,6 +24,6 @@ mod watch;
 
 pub use error::{Error, Result, size};
 pub use feed::column_names;
-pub use job::{Summary, join_shards, sessionize_files};
+pub use job::{Pending, Summary, join_shards, prepare_join, prepare_sessions, sessionize_files};
 pub use settings::{Budget, CsvType, Settings, Shard, parse_size};
 pub use watch::{Stage, Watch};

@@ -22,9 +22,10 @@ use crate::layout::Layout;
 use crate::run::empty;
 use crate::{Error, Result};
 
-/// A row group is full with so many sessions or so many clicks: the same bytes whatever the limit of memory.
+/// A row group is full with so many sessions, so many clicks or so many bytes of texts: the same bytes whatever the limit of memory.
 const GROUP_SESSIONS: usize = 1 << 18;
 const GROUP_CLICKS: u64 = 1 << 20;
+const GROUP_TEXTS: u64 = 64 << 20;
 
 /// Where a column of the result comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,20 +53,24 @@ impl Table {
         let session_lanes = layout.session_lanes();
         let click_lanes = layout.click_lanes();
         let (owner, item) = (lane(&session_lanes[0]), lane(&click_lanes[0]));
-        let mut all = vec![
-            (Field::new("session_id", DataType::Int64, false), Origin::Number),
+        let of_session = |place: usize| {
+            let column = lane(&session_lanes[place]);
+            (Field::new(&column.name, column.data_type.clone(), column.nullable), Origin::Session(place))
+        };
+        let mut all = vec![(Field::new("session_id", DataType::Int64, false), Origin::Number)];
+        // As with tables: the visitor stands before the source's own session.
+        let of_first = session_lanes.len() - layout.of_first;
+        all.extend((of_first..session_lanes.len()).map(of_session));
+        all.extend([
             (Field::new(&owner.name, owner.data_type.clone(), false), Origin::Session(0)),
             (Field::new("start", in_utc(), false), Origin::Start),
             (list("items", &item.data_type, false), Origin::Clicks(0)),
             (list("times", &in_utc(), false), Origin::Clicks(1)),
-        ];
+        ]);
         for (place, column) in click_lanes.iter().map(lane).enumerate().skip(2) {
             all.push((list(&column.name, &column.data_type, column.nullable), Origin::Clicks(place)));
         }
-        for (place, column) in session_lanes.iter().map(lane).enumerate().skip(1) {
-            let field = Field::new(&column.name, column.data_type.clone(), column.nullable);
-            all.push((field, Origin::Session(place)));
-        }
+        all.extend((1..of_first).map(of_session));
         let names: Vec<String> = all.iter().map(|(field, _)| field.name().clone()).collect();
         if let Some(twice) = (1..names.len()).find(|&place| names[..place].contains(&names[place])) {
             return Err(InputError::DuplicateColumn { column: names[twice].clone() }.into());
@@ -105,6 +110,7 @@ pub(crate) struct Output<'a> {
     open: Group,
     open_sessions: usize,
     open_clicks: u64,
+    open_texts: u64,
     groups: usize,
     pub(crate) sessions: u64,
     pub(crate) clicks: u64,
@@ -118,8 +124,20 @@ impl<'a> Output<'a> {
             writer.and_then(ArrowWriter::into_serialized_writer).map_err(|error| failed(path, error))?;
         let open = Vec::new();
         let path = path.to_owned();
-        let (open_sessions, open_clicks, groups, sessions, clicks) = (0, 0, 0, 0, 0);
-        Ok(Self { path, table, layout, writer, factory, open, open_sessions, open_clicks, groups, sessions, clicks })
+        Ok(Self {
+            path,
+            table,
+            layout,
+            writer,
+            factory,
+            open,
+            open_sessions: 0,
+            open_clicks: 0,
+            open_texts: 0,
+            groups: 0,
+            sessions: 0,
+            clicks: 0,
+        })
     }
 
     /// Adds sessions that follow those before; row groups that are full are written by the threads of the pool.
@@ -131,11 +149,16 @@ impl<'a> Output<'a> {
             for (session, &end) in arranged.ends.iter().enumerate() {
                 self.open_sessions += 1;
                 self.open_clicks += end - before;
+                self.open_texts += arranged.text_bytes(session, at(before)..at(end));
                 before = end;
-                if self.open_sessions >= GROUP_SESSIONS || self.open_clicks >= GROUP_CLICKS {
+                if self.open_sessions >= GROUP_SESSIONS
+                    || self.open_clicks >= GROUP_CLICKS
+                    || self.open_texts >= GROUP_TEXTS
+                {
                     self.open.push((Arc::clone(&arranged), begin..session + 1));
                     full.push(std::mem::take(&mut self.open));
-                    (begin, self.open_sessions, self.open_clicks) = (session + 1, 0, 0);
+                    begin = session + 1;
+                    (self.open_sessions, self.open_clicks, self.open_texts) = (0, 0, 0);
                 }
             }
             if begin < arranged.ends.len() {

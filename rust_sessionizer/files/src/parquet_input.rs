@@ -35,6 +35,8 @@ pub(crate) struct ParquetFile {
     pub(crate) groups: Vec<usize>,
     /// Bytes of every row group's wanted columns, as they lie in the file.
     pub(crate) group_bytes: Vec<u64>,
+    /// Bytes of the wanted columns of all rows, not compressed; texts in dictionaries are counted once.
+    pub(crate) raw_bytes: u64,
 }
 
 impl ParquetFile {
@@ -68,6 +70,7 @@ impl ParquetFile {
         }
         let mut groups = Vec::new();
         let mut group_bytes = Vec::new();
+        let mut raw_bytes: u64 = 0;
         for group in footer.row_groups() {
             let rows = usize::try_from(group.num_rows())
                 .map_err(|_| Error::unreadable(path, "a row group has a negative length"))?;
@@ -82,6 +85,7 @@ impl ParquetFile {
                     return Err(Error::unreadable(path, "it is cut short or damaged: a column reaches beyond its end"));
                 }
                 bytes += length;
+                raw_bytes = raw_bytes.saturating_add(u64::try_from(column.uncompressed_size()).unwrap_or(0));
             }
             groups.push(rows);
             group_bytes.push(bytes);
@@ -92,7 +96,7 @@ impl ParquetFile {
             let reason = format!("it is damaged: its footer counts {told} rows, its row groups have {counted}");
             return Err(Error::unreadable(path, reason));
         }
-        Ok((Self { path: path.to_owned(), metadata, places, groups, group_bytes }, columns))
+        Ok((Self { path: path.to_owned(), metadata, places, groups, group_bytes, raw_bytes }, columns))
     }
 
     /// Reads row groups, chunk by chunk, each with the number of its first row within these groups.

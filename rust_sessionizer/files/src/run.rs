@@ -49,10 +49,16 @@ impl StoredLane {
                 let ends: Vec<u64> = ends.iter().map(|end| end.wrapping_sub(first)).collect();
                 let length = ends.last().copied().unwrap_or(0);
                 if !ends.is_sorted() || first.checked_add(length).is_none_or(|end| end > self.values.len()) {
-                    return Err(damaged());
+                    return Err(damaged(&self.values));
                 }
                 let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
                 self.values.read(first, &mut bytes)?;
+                if self.values.is_foreign() && !are_texts(&bytes, &ends) {
+                    return Err(crate::Error::unreadable(
+                        self.values.source(),
+                        "it is damaged: a text in it is not UTF-8",
+                    ));
+                }
                 Values::Text { ends, bytes }
             }
             (Kind::Fixed(width), _) => {
@@ -60,14 +66,19 @@ impl StoredLane {
                 self.values.read(rows.start * width as u64, &mut bytes)?;
                 Values::Fixed { width, bytes }
             }
-            (Kind::Text, None) => return Err(damaged()),
+            (Kind::Text, None) => return Err(damaged(&self.values)),
         };
         Ok(Lane { values, valid })
     }
 }
 
-pub(crate) fn damaged() -> crate::Error {
-    crate::Error::unreadable(std::path::Path::new("a shard"), "it is damaged: its parts do not fit together")
+pub(crate) fn damaged(part: &Blob) -> crate::Error {
+    crate::Error::unreadable(part.source(), "it is damaged: its parts do not fit together")
+}
+
+fn are_texts(bytes: &[u8], ends: &[u64]) -> bool {
+    std::str::from_utf8(bytes)
+        .is_ok_and(|texts| ends.iter().all(|&end| usize::try_from(end).is_ok_and(|end| texts.is_char_boundary(end))))
 }
 
 /// Numbers of 64 bits in a row.
@@ -118,6 +129,13 @@ pub(crate) struct Run {
 pub(crate) const INDEX_STEP: u64 = 1_024;
 
 impl Run {
+    /// Bytes of all its parts.
+    pub(crate) fn bytes(&self) -> u64 {
+        let lanes = self.session_lanes.iter().chain(&self.click_lanes);
+        let parts = lanes.flat_map(|lane| [Some(&lane.values), lane.ends.as_ref(), lane.valid.as_ref()]).flatten();
+        [&self.starts, &self.places, &self.ends].into_iter().chain(parts).map(Blob::len).sum()
+    }
+
     pub(crate) fn keys(&self, sessions: Range<u64>) -> Result<Vec<Key>> {
         let starts = read_words(&self.starts, sessions.clone())?;
         let places = read_words(&self.places, sessions)?;

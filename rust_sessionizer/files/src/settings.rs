@@ -120,7 +120,7 @@ impl Default for Settings {
 /// Less than this cannot work.
 pub(crate) const LEAST_MEMORY: u64 = 64 << 20;
 
-/// More files than this are not held open.
+/// Each of them has a file that is held open; parts of one that is split again share one.
 pub(crate) const MOST_PARTITIONS: usize = 256;
 
 impl Settings {

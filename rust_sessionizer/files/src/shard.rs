@@ -1,7 +1,7 @@
 //! The sessions of a part of the visitors, in a file of this crate's own, for joining.
 //!
 //! A mark, then the runs' parts one after the other, then a directory (what and where they are, as little-endian numbers and
-//! texts with their length before them), its checksum, where it begins, and the mark again.
+//! texts with their length before them, then the parts' checksum), the directory's checksum, where it begins, and the mark again.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
@@ -15,7 +15,16 @@ use crate::store::{Blob, Heap, Kept};
 use crate::watch::Watch;
 use crate::{Error, Result};
 
-const MARK: &[u8; 8] = b"SSHARD\x00\x01";
+/// The last byte is the version.
+const MARK: &[u8; 8] = b"SSHARD\x00\x02";
+
+/// What was read of a log before the other shards' events were left out: the same for all of its shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    pub(crate) chunks: u64,
+}
 
 /// A shard as it was found.
 pub(crate) struct ShardFile {
@@ -23,9 +32,11 @@ pub(crate) struct ShardFile {
     pub(crate) layout: Layout,
     /// What all shards of one log have in common.
     told: String,
+    read: Extent,
     shard: Shard,
     pub(crate) events: u64,
-    pub(crate) owners: u64,
+    /// `None` where they were not counted.
+    pub(crate) owners: Option<u64>,
     pub(crate) runs: Vec<Run>,
 }
 
@@ -34,18 +45,21 @@ pub(crate) fn write_shard(
     layout: &Layout,
     settings: &Settings,
     runs: &[Run],
-    events: u64,
-    owners: u64,
+    read: Extent,
+    (events, owners): (u64, Option<u64>),
     watch: &Watch,
 ) -> Result<(u64, u64)> {
     let file = File::create(path).map_err(Error::io(path))?;
     let mut file = BufWriter::with_capacity(1 << 20, file);
     let mut at = MARK.len() as u64;
     file.write_all(MARK).map_err(Error::io(path))?;
+    let mut parts = Digest::default();
     let mut directory = Directory::default();
     let shard = settings.shard.unwrap_or(Shard { number: 0, of: 1 });
     directory.text(&told(settings));
-    for number in [shard.number as u64, shard.of as u64, events, owners] {
+    let counted = u64::from(owners.is_some());
+    let Extent { rows, bytes, chunks } = read;
+    for number in [rows, bytes, chunks, shard.number as u64, shard.of as u64, events, counted, owners.unwrap_or(0)] {
         directory.number(number);
     }
     directory.layout(layout);
@@ -56,7 +70,9 @@ pub(crate) fn write_shard(
             directory.number(at);
             directory.number(blob.len());
             at += blob.len();
-            file.write_all(&blob.read_all()?).map_err(Error::io(path))
+            let bytes = blob.read_all()?;
+            parts.add(&bytes);
+            file.write_all(&bytes).map_err(Error::io(path))
         };
         directory.number(run.sessions);
         directory.number(run.clicks);
@@ -77,6 +93,7 @@ pub(crate) fn write_shard(
         }
         watch.add(run.clicks);
     }
+    directory.number(parts.finish());
     let checksum = checksum(&directory.bytes);
     for bytes in [directory.bytes.as_slice(), &checksum.to_le_bytes(), &at.to_le_bytes(), MARK] {
         file.write_all(bytes).map_err(Error::io(path))?;
@@ -91,9 +108,10 @@ fn told(settings: &Settings) -> String {
 }
 
 impl ShardFile {
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        let damaged =
-            || Error::Shard { file: path.to_owned(), reason: "it is no whole shard; make it again".to_owned() };
+    /// Reads the directory, and the parts for their checksum.
+    pub(crate) fn open(path: &Path, watch: &Watch) -> Result<Self> {
+        let refused = |reason: &str| Error::Shard { file: path.to_owned(), reason: reason.to_owned() };
+        let damaged = || refused("it is no whole shard; make it again");
         let mut file = File::open(path).map_err(Error::io(path))?;
         let size = file.metadata().map_err(Error::io(path))?.len();
         let tail = MARK.len() as u64 + 16;
@@ -102,6 +120,11 @@ impl ShardFile {
         }
         let mut begin = [0; 8];
         file.read_exact(&mut begin).map_err(Error::io(path))?;
+        if begin[..7] == MARK[..7] && begin[7] != MARK[7] {
+            return Err(refused(
+                "another version of the program wrote it, in another form; make all shards with one version",
+            ));
+        }
         let mut end = [0; 24];
         file.seek(SeekFrom::Start(size - tail)).map_err(Error::io(path))?;
         file.read_exact(&mut end).map_err(Error::io(path))?;
@@ -117,7 +140,11 @@ impl ShardFile {
             return Err(damaged());
         }
         let kept = Heap::existing(path)?;
-        Reader { bytes: &bytes, file: &kept, data: at }.shard(path).ok_or_else(damaged)
+        let (shard, parts) = Reader { bytes: &bytes, file: &kept, data: at }.shard(path).ok_or_else(damaged)?;
+        if digest_of(path, &mut file, at - MARK.len() as u64, watch)? != parts {
+            return Err(refused("it is damaged; make it again"));
+        }
+        Ok(shard)
     }
 
     /// Whether these are all shards of one log, each once.
@@ -141,6 +168,13 @@ impl ShardFile {
                 return wrong(
                     shard,
                     format!("it was made with {}, {} with {}", shard.told, first.path.display(), first.told),
+                );
+            }
+            if shard.read != first.read {
+                let told = |Extent { rows, bytes, .. }: Extent| format!("a log of {rows} events in {bytes} bytes");
+                return wrong(
+                    shard,
+                    format!("it was made of {}, {} of {}", told(shard.read), first.path.display(), told(first.read)),
                 );
             }
             if shard.layout != first.layout {
@@ -198,14 +232,23 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn shard(mut self, path: &Path) -> Option<ShardFile> {
+    /// The shard, and the checksum of its parts.
+    fn shard(mut self, path: &Path) -> Option<(ShardFile, u64)> {
         let told = self.text()?;
+        let read = Extent { rows: self.number()?, bytes: self.number()?, chunks: self.number()? };
         let shard = Shard { number: self.count()?, of: self.count()? };
-        let (events, owners) = (self.number()?, self.number()?);
+        let events = self.number()?;
+        let owners = match (self.number()?, self.number()?) {
+            (0, 0) => None,
+            (1, owners) => Some(owners),
+            _ => return None,
+        };
         let layout = self.layout()?;
         let runs = self.count()?;
         let runs = (0..runs).map(|_| self.run(&layout)).collect::<Option<Vec<_>>>()?;
-        self.bytes.is_empty().then(|| ShardFile { path: path.to_owned(), layout, told, shard, events, owners, runs })
+        let parts = self.number()?;
+        let shard = ShardFile { path: path.to_owned(), layout, told, read, shard, events, owners, runs };
+        self.bytes.is_empty().then_some((shard, parts))
     }
 
     fn number(&mut self) -> Option<u64> {
@@ -287,7 +330,119 @@ impl Reader<'_> {
     }
 }
 
+/// A checksum of the parts, word by word: bytes one by one would take longer than reading them.
+#[derive(Debug, Default)]
+struct Digest {
+    state: u64,
+    length: u64,
+    /// Less than a word.
+    rest: Vec<u8>,
+}
+
+impl Digest {
+    fn add(&mut self, mut bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        if !self.rest.is_empty() {
+            let (more, left) = bytes.split_at(bytes.len().min(8 - self.rest.len()));
+            self.rest.extend_from_slice(more);
+            bytes = left;
+            if let Some(&word) = self.rest.as_chunks::<8>().0.first() {
+                self.word(u64::from_le_bytes(word));
+                self.rest.clear();
+            }
+        }
+        let (words, rest) = bytes.as_chunks::<8>();
+        for &word in words {
+            self.word(u64::from_le_bytes(word));
+        }
+        self.rest.extend_from_slice(rest);
+    }
+
+    /// One-to-one in the word and in the state, so that one changed word is always seen.
+    fn word(&mut self, word: u64) {
+        self.state = (self.state ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+    }
+
+    fn finish(mut self) -> u64 {
+        let mut last = [0; 8];
+        last[..self.rest.len()].copy_from_slice(&self.rest);
+        self.word(u64::from_le_bytes(last));
+        self.word(self.length);
+        self.state
+    }
+}
+
+/// The checksum of the parts, which begin behind the mark.
+fn digest_of(path: &Path, file: &mut File, length: u64, watch: &Watch) -> Result<u64> {
+    file.seek(SeekFrom::Start(MARK.len() as u64)).map_err(Error::io(path))?;
+    let mut digest = Digest::default();
+    let mut bytes = vec![0; 1 << 20];
+    let mut left = length;
+    while left > 0 {
+        watch.check()?;
+        let step = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        file.read_exact(&mut bytes[..step]).map_err(Error::io(path))?;
+        digest.add(&bytes[..step]);
+        watch.add(step as u64);
+        left -= step as u64;
+    }
+    Ok(digest.finish())
+}
+
 /// FNV-1a, 64 bits.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{join_shards, sessionize_files};
+
+    #[test]
+    fn the_checksum_does_not_depend_on_the_pieces() {
+        let bytes: Vec<u8> = (0..100).collect();
+        let of = |pieces: &[&[u8]]| {
+            let mut digest = Digest::default();
+            for piece in pieces {
+                digest.add(piece);
+            }
+            digest.finish()
+        };
+        let whole = of(&[&bytes]);
+        for cut in 0..bytes.len() {
+            assert_eq!(of(&[&bytes[..cut], &bytes[cut..=cut], &bytes[cut + 1..]]), whole);
+            assert_ne!(of(&[&bytes[..cut]]), whole);
+        }
+        assert_ne!(of(&[&bytes, &[0]]), whole);
+    }
+
+    /// A text that is none gets through where the checksums were made for it.
+    #[test]
+    fn a_text_that_is_none_is_told_with_the_shard() {
+        let folder = std::env::temp_dir().join(format!("shard-test-{}", std::process::id()));
+        assert!(fs::create_dir_all(&folder).is_ok());
+        let (log, shard, output) = (folder.join("log.csv"), folder.join("a.shard"), folder.join("out"));
+        assert!(fs::write(&log, "visitor_id,item_id,timestamp\nann,seven,0\n").is_ok());
+        let settings = Settings { shard: Some(Shard { number: 0, of: 1 }), ..Settings::default() };
+        assert!(sessionize_files(&[log], &shard, &settings, &Watch::default()).is_ok());
+        let mut bytes = fs::read(&shard).unwrap_or_default();
+        let text = bytes.windows(5).position(|text| text == b"seven").unwrap_or(0);
+        bytes[text] = 0xFF;
+        let tail = bytes.len() - 24;
+        let word = |bytes: &[u8]| bytes.first_chunk::<8>().map_or(0, |&word| u64::from_le_bytes(word));
+        let at = usize::try_from(word(&bytes[tail + 8..])).unwrap_or(0);
+        let mut parts = Digest::default();
+        parts.add(&bytes[MARK.len()..at]);
+        bytes[tail - 8..tail].copy_from_slice(&parts.finish().to_le_bytes());
+        let directory = checksum(&bytes[at..tail]);
+        bytes[tail..tail + 8].copy_from_slice(&directory.to_le_bytes());
+        assert!(fs::write(&shard, bytes).is_ok());
+        let joined = join_shards(std::slice::from_ref(&shard), &output, &Settings::default(), &Watch::default());
+        let told = joined.map_or_else(|error| error.to_string(), |_| String::new());
+        assert!(told.contains("a.shard cannot be read: it is damaged: a text in it is not UTF-8"), "{told}");
+        let _ = fs::remove_dir_all(folder);
+    }
 }

@@ -1,7 +1,7 @@
 //! Events split by their owner into partitions that fit in memory.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use sessionizer_core::with_threads;
@@ -10,6 +10,7 @@ use crate::feed::{Begin, Feed, Log};
 use crate::lane::{Kind, Lane};
 use crate::layout::{Layout, OWNER};
 use crate::settings::Shard;
+use crate::shard::Extent;
 use crate::store::{Blob, Heap, Room};
 use crate::watch::Watch;
 use crate::{Error, Result};
@@ -62,13 +63,10 @@ impl<'a> Splitter<'a> {
         room: &Arc<Room>,
     ) -> Result<Self> {
         let heap = |number: usize| Heap::new(folder.join(format!("{name}{number}.events")), room);
-        Ok(Self {
-            layout,
-            shard: None,
-            depth,
-            heaps: (0..partitions).map(heap).collect::<Result<_>>()?,
-            filled: (0..partitions).map(|_| Mutex::default()).collect(),
-        })
+        // A file each gives its room on disk back as soon as it can; parts of a partition share one, or there would be too many.
+        let heaps =
+            if depth == 0 { (0..partitions).map(heap).collect::<Result<_>>()? } else { vec![heap(0)?; partitions] };
+        Ok(Self { layout, shard: None, depth, heaps, filled: (0..partitions).map(|_| Mutex::default()).collect() })
     }
 
     /// Adds a chunk, or a part of it with the rows that its events have in it.
@@ -131,17 +129,18 @@ impl<'a> Splitter<'a> {
     }
 }
 
-/// Reads a log with some threads and splits it.
+/// Reads a log with some threads and splits it; also tells how much was read, the other shards' events among it.
 pub(crate) fn split_log(
     log: &Log,
     mut splitter: Splitter,
     shard: Option<Shard>,
     threads: usize,
     watch: &Watch,
-) -> Result<Vec<Partition>> {
+) -> Result<(Vec<Partition>, Extent)> {
     splitter.shard = shard;
     let feed = Feed::new(log);
     let failed = AtomicBool::new(false);
+    let rows = AtomicU64::new(0);
     let first: Mutex<Option<(u32, Option<Begin>, Error)>> = Mutex::new(None);
     // Of several errors the one that stands first in the log is told, whichever thread was faster.
     let fail = |chunk: u32, begin: Option<Begin>, error: Error| {
@@ -163,6 +162,7 @@ pub(crate) fn split_log(
             let added = feed.read(task, |chunk, lanes| {
                 at = chunk;
                 watch.check()?;
+                rows.fetch_add(lanes[OWNER].len() as u64, Ordering::Relaxed);
                 splitter.add(chunk, None, &lanes)
             });
             if let Err(error) = added {
@@ -184,7 +184,8 @@ pub(crate) fn split_log(
     if let Some((_, begin, error)) = first.into_inner().ok().flatten() {
         return Err(feed.in_file(begin, error, watch));
     }
-    Ok(splitter.finish())
+    let read = Extent { rows: rows.into_inner(), bytes: log.bytes(), chunks: feed.chunks() };
+    Ok((splitter.finish(), read))
 }
 
 /// Splits a partition that is too large once more.

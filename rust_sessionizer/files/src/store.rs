@@ -96,6 +96,20 @@ pub(crate) enum Blob {
 }
 
 impl Blob {
+    /// What a reader of the blob is told that it reads.
+    pub(crate) fn source(&self) -> &Path {
+        match self {
+            Self::Memory(_) => Path::new("memory"),
+            Self::Disk { heap, .. } => &heap.path,
+            Self::Kept { file, .. } => &file.path,
+        }
+    }
+
+    /// Whether somebody else wrote it.
+    pub(crate) fn is_foreign(&self) -> bool {
+        matches!(self, Self::Kept { .. })
+    }
+
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Memory(held) => held.bytes.len() as u64,

@@ -20,7 +20,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMillisecondType};
 use arrow_array::{
     ArrayRef, BooleanArray, Int32Array, Int64Array, LargeStringArray, RecordBatch, StringArray,
-    TimestampMicrosecondArray, UInt8Array,
+    TimestampMicrosecondArray, UInt8Array, UInt64Array,
 };
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -282,7 +282,7 @@ fn long_logs_are_split_again_and_written_in_stretches_to_the_same_bytes() {
         let mut owners: Vec<i64> = log.events.iter().map(|event| event.0).collect();
         owners.sort_unstable();
         owners.dedup();
-        assert_eq!(summary.owners, owners.len() as u64);
+        assert_eq!(summary.owners, Some(owners.len() as u64));
         for (threads, work) in [(1, 2_000_000), (3, 1_000_000)] {
             let tight = Settings {
                 budget: Some(Budget { kept: 100_000, work }),
@@ -310,6 +310,50 @@ fn an_owner_too_large_for_the_limit_is_named_with_a_limit_that_is_enough() {
     assert!(error.to_string().contains("the 30000 events of visitor 'é7'"), "{error}");
     assert!(!output.exists());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), inputs.len());
+}
+
+#[test]
+fn long_texts_of_an_owner_count_as_they_came_and_as_they_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.parquet");
+    let output = folder.path().join("sessions.parquet");
+    let numbers: ArrayRef = Arc::new((0..100_i64).map(Some).collect::<Int64Array>());
+    let ones: ArrayRef = Arc::new(Int64Array::from(vec![1; 100]));
+    let items: ArrayRef = Arc::new((0..100).map(|item| Some(item.to_string().repeat(5_000))).collect::<StringArray>());
+    write_batch(&path, vec![("visitor", ones), ("item", items), ("the,time", numbers)]);
+    let plain = Settings { extra: Vec::new(), csv_types: Vec::new(), ..settings() };
+    let with = |work| {
+        let settings = Settings { budget: Some(Budget { kept: 0, work }), ..plain.clone() };
+        run(std::slice::from_ref(&path), &output, &settings)
+    };
+    // 950,000 bytes of texts.
+    assert!(matches!(with(1_500_000), Err(Error::Memory { .. })));
+    assert_eq!(with(2_000_000).unwrap().clicks, 100);
+}
+
+#[test]
+fn numbers_beyond_the_signed_ones_and_several_owners_of_one_part_are_named_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.parquet");
+    let output = folder.path().join("sessions.parquet");
+    let told = |owners: Vec<u64>, work: u64| {
+        let numbers: ArrayRef = Arc::new((0..owners.len() as i64).map(Some).collect::<Int64Array>());
+        let owners: ArrayRef = Arc::new(UInt64Array::from(owners));
+        write_batch(&path, vec![("visitor", owners), ("item", Arc::clone(&numbers)), ("the,time", numbers)]);
+        let settings = Settings {
+            extra: Vec::new(),
+            csv_types: Vec::new(),
+            partitions: Some(1),
+            budget: Some(Budget { kept: 0, work }),
+            ..settings()
+        };
+        run(std::slice::from_ref(&path), &output, &settings).unwrap_err().to_string()
+    };
+    let one = told(vec![u64::MAX; 30_000], 1 << 20);
+    assert!(one.contains("the 30000 events of visitor 18446744073709551615;"), "{one}");
+    // An event fits and two do not; of so many visitors some stay together, however often they are split.
+    let several = told((0..2_000).collect(), 150);
+    assert!(several.contains("the 2 events of 2 values of visitor whose hashes are too alike"), "{several}");
 }
 
 #[test]
@@ -503,6 +547,12 @@ fn shards_that_do_not_belong_together_are_refused() {
     };
     let (first, second) = (shard(0, 2, 9, "a"), shard(1, 2, 9, "b"));
     let (other, third) = (shard(1, 2, 10, "c"), shard(1, 3, 9, "d"));
+    // The same settings, another log.
+    let less = Settings { shard: Some(Shard { number: 1, of: 2 }), gap: Some(9), ..settings() };
+    let strange = folder.path().join("e");
+    run(&inputs[1..], &strange, &less).unwrap();
+    let longer = folder.path().join("f");
+    run(&[&inputs[..], &inputs[..1]].concat(), &longer, &less).unwrap();
     let output = folder.path().join("sessions.parquet");
     let join = |paths: &[&PathBuf]| {
         let paths: Vec<PathBuf> = paths.iter().map(|&path| path.clone()).collect();
@@ -513,14 +563,51 @@ fn shards_that_do_not_belong_together_are_refused() {
         (vec![&first, &first], "it is shard 0 as"),
         (vec![&first, &other], "it was made with gap Some(10)"),
         (vec![&first, &third], "it is one of 3 shards"),
+        (vec![&first, &strange], "it was made of a log of"),
+        (vec![&first, &longer], "it was made of a log of"),
     ] {
         let told = join(&paths).unwrap_err();
         assert!(told.contains(expected), "{told}");
     }
     assert!(join(&[&second, &first]).is_ok());
-    let mut bytes = std::fs::read(&first).unwrap();
-    let middle = bytes.len() - 60;
-    bytes[middle] ^= 1;
-    std::fs::write(&first, bytes).unwrap();
-    assert!(join(&[&second, &first]).unwrap_err().contains("it is no whole shard"));
+    let whole = std::fs::read(&first).unwrap();
+    for (place, expected) in [
+        (7, "another version of the program wrote it"),
+        (8, "it is damaged; make it again"),
+        (60, "it is damaged; make it again"),
+        (whole.len() - 60, "it is no whole shard"),
+        (whole.len() - 1, "it is no whole shard"),
+    ] {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 1;
+        std::fs::write(&first, bytes).unwrap();
+        let told = join(&[&second, &first]).unwrap_err();
+        assert!(told.contains(expected) && told.starts_with(&first.display().to_string()), "{place}: {told}");
+    }
+}
+
+#[test]
+fn owners_of_shards_are_known_where_all_counted_them() {
+    let log = long_log(300, false, false);
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = log.write(folder.path());
+    let shard = |number, count_owners, name: &str| {
+        let settings = Settings { shard: Some(Shard { number, of: 2 }), count_owners, ..settings() };
+        let path = folder.path().join(name);
+        let owners = run(&inputs, &path, &settings).unwrap().owners;
+        assert_eq!(owners.is_some(), count_owners);
+        (path, owners)
+    };
+    let (first, of_first) = shard(0, true, "a");
+    let (second, of_second) = shard(1, true, "b");
+    let (uncounted, _) = shard(1, false, "c");
+    let output = folder.path().join("sessions.parquet");
+    let joined = |paths: &[PathBuf]| join_shards(paths, &output, &settings(), &Watch::default()).unwrap().owners;
+    assert_eq!(joined(&[first.clone(), second]), Some(of_first.unwrap() + of_second.unwrap()));
+    assert_eq!(joined(&[first, uncounted]), None);
+    // None is a number too, where there is nobody.
+    let empty = folder.path().join("empty.csv");
+    std::fs::write(&empty, "visitor,item,\"the,time\",extra\n").unwrap();
+    let settings = Settings { count_owners: true, ..settings() };
+    assert_eq!(run(&[empty], &output, &settings).unwrap().owners, Some(0));
 }

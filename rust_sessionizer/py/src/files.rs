@@ -9,42 +9,39 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use sessionizer_core::Error;
-use sessionizer_files::{CsvType, Settings, Shard, Stage, Watch, column_names, parse_size};
+use sessionizer_files::{CsvType, Pending, Settings, Shard, Stage, Watch, column_names, parse_size};
 
 use crate::error::{raised, raised_by_files};
 use crate::sessionize::gap_or_default;
 
 /// What came out of files.
 #[pyclass(module = "rust_sessionizer", frozen)]
-pub(crate) struct Summary {
-    inner: sessionizer_files::Summary,
-    counted: bool,
-}
+pub(crate) struct Summary(sessionizer_files::Summary);
 
 #[pymethods]
 impl Summary {
     #[getter]
     fn events(&self) -> u64 {
-        self.inner.events
+        self.0.events
     }
 
     #[getter]
     fn sessions(&self) -> u64 {
-        self.inner.sessions
+        self.0.sessions
     }
 
     #[getter]
     fn clicks(&self) -> u64 {
-        self.inner.clicks
+        self.0.clicks
     }
 
     #[getter]
     fn visitors(&self) -> Option<u64> {
-        self.counted.then_some(self.inner.owners)
+        self.0.owners
     }
 
     fn __repr__(&self) -> String {
-        let sessionizer_files::Summary { events, sessions, clicks, .. } = self.inner;
+        let sessionizer_files::Summary { events, sessions, clicks, .. } = self.0;
         format!("<Summary: {events} events, {sessions} sessions, {clicks} clicks>")
     }
 }
@@ -124,24 +121,18 @@ pub(crate) fn sessionize_files(
                 _ => false,
             };
             let visitor = visitor.filter(|_| there);
-            let of_all = visitor.iter().chain([&session]).map(String::as_str);
-            let listed = ["start", "items", "times"].into_iter();
-            let more = settings.extra.iter().chain(&settings.apart).map(String::as_str);
-            let all = ["session_id"].into_iter().chain(of_all).chain(listed).chain(more).map(str::to_owned).collect();
-            settings.columns.get_or_insert(all);
             settings.of_first = visitor.into_iter().collect();
             session
         }
     };
-    watched(py, progress, |watch| sessionizer_files::sessionize_files(&inputs, &output, &settings, watch))
-        .map(|inner| Summary { inner, counted: count_visitors })
+    watched(py, progress, |watch| sessionizer_files::prepare_sessions(&inputs, &output, &settings, watch)).map(Summary)
 }
 
 #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // they are Python's keywords, paths made anew from its own
 #[pyfunction]
 #[pyo3(
-    signature = (shards, output, *, memory_limit=None, columns=None, threads=None, scratch=None, progress=None),
-    text_signature = "(shards, output, *, memory_limit='4GiB', columns=None, threads=None, scratch=None, progress=None)"
+    signature = (shards, output, *, memory_limit=None, columns=None, threads=None, progress=None),
+    text_signature = "(shards, output, *, memory_limit='4GiB', columns=None, threads=None, progress=None)"
 )]
 pub(crate) fn join_shards(
     shards: &Bound<PyAny>,
@@ -149,7 +140,6 @@ pub(crate) fn join_shards(
     memory_limit: Option<&Bound<PyAny>>,
     columns: Option<Vec<String>>,
     threads: Option<i64>,
-    scratch: Option<PathBuf>,
     progress: Option<&Bound<PyAny>>,
 ) -> PyResult<Summary> {
     let shards_ = paths(shards)?;
@@ -157,12 +147,10 @@ pub(crate) fn join_shards(
         memory_limit: limit(memory_limit)?,
         columns,
         threads: threads.map(|threads| threads.try_into().unwrap_or(0)),
-        scratch,
         ..Settings::default()
     };
-    let joined =
-        watched(shards.py(), progress, |watch| sessionizer_files::join_shards(&shards_, &output, &settings, watch))?;
-    Ok(Summary { inner: joined, counted: joined.owners > 0 })
+    watched(shards.py(), progress, |watch| sessionizer_files::prepare_join(&shards_, &output, &settings, watch))
+        .map(Summary)
 }
 
 /// One path or several.
@@ -208,7 +196,7 @@ fn types(given: &Bound<PyDict>) -> PyResult<Vec<(String, CsvType)>> {
 fn watched(
     py: Python,
     progress: Option<&Bound<PyAny>>,
-    work: impl FnOnce(&Watch) -> sessionizer_files::Result<sessionizer_files::Summary> + Send,
+    work: impl FnOnce(&Watch) -> sessionizer_files::Result<Pending> + Send,
 ) -> PyResult<sessionizer_files::Summary> {
     let watch = Watch::default();
     let ended = (Mutex::new(false), Condvar::new());
@@ -250,9 +238,10 @@ fn watched(
     if let Some(error) = interrupted {
         return Err(error);
     }
-    let summary = result.map_err(|error| raised_by_files(&error))?;
-    tell()?;
-    Ok(summary)
+    let pending = result.map_err(|error| raised_by_files(&error))?;
+    // Once more, as long as nothing is in place: whoever raises gets nothing.
+    py.check_signals().and_then(|()| tell())?;
+    py.detach(|| pending.finish()).map_err(|error| raised_by_files(&error))
 }
 
 struct Tell<'a>(&'a (Mutex<bool>, Condvar));

@@ -299,7 +299,7 @@ class Summary:
         """Events listed in them."""
     @property
     def visitors(self) -> int | None:
-        """Distinct visitors (or sessions, where these are given); None where they were not counted."""
+        """Distinct visitors (or sessions, where these are given); None where they were not counted, of shards by each of them."""
 
 def sessionize_files(
     inputs: _Path | Iterable[_Path],
@@ -343,7 +343,10 @@ def sessionize_files(
         2026-03-01T12:00:00Z; its ids are integers where those of the first thousand rows are. A CSV column without a value in these
         rows has the type that it has in the other files.
     memory_limit
-        The most that the call may hold: text such as '4GiB', or bytes; 64 MiB at least. What the process held before comes on top.
+        The most that the call may hold: text such as '4GiB', or bytes; 64 MiB at least. On top of it comes what the process held
+        before, and what long texts take beyond 24 bytes each: of a chunk (262,144 rows of Parquet, 4 MiB of CSV) that a thread reads,
+        where a Parquet file keeps them in a dictionary, and of a row group (up to 64 MiB of texts, or one session) that a thread
+        writes. Texts of visitors' events that are being cut are counted.
     apart
         Further columns by which events are grouped: events that differ in one of them share no session, null being a value.
         They stand in the result, one value a session.
@@ -366,7 +369,7 @@ def sessionize_files(
         Where intermediate files go. None: beside the output. What a killed process left there is removed by the next call.
     progress
         Called about ten times a second with the stage ('read', 'cut', 'write'), how much is done and how much there is. What it
-        raises stops the work, as Ctrl-C does; nothing is left behind then.
+        raises stops the work, as Ctrl-C does; nothing is left behind then. The last call comes before the output is in its place.
 
     Raises
     ------
@@ -377,7 +380,7 @@ def sessionize_files(
     DiskSpaceError
         For too little room, before anything is read.
     SizeError
-        For a visitor whose events do not fit in the limit.
+        For a visitor, or several whose hashes are alike, whose events do not fit in the limit.
     OSError
         For what the system refuses.
 
@@ -401,7 +404,6 @@ def join_shards(
     memory_limit: str | int = "4GiB",
     columns: Sequence[str] | None = None,
     threads: int | None = None,
-    scratch: _Path | None = None,
     progress: Callable[[str, int, int], object] | None = None,
 ) -> Summary:
     """Join all shards of a log into the file that `sessionize_files` writes without shards, byte for byte.
@@ -409,14 +411,14 @@ def join_shards(
     Parameters
     ----------
     shards
-        What `sessionize_files` wrote for every shard of one log, in any order.
-    output, memory_limit, columns, threads, scratch, progress
-        As for `sessionize_files`.
+        What `sessionize_files` wrote for every shard of one log, in any order. They are read twice: first for their checksum.
+    output, memory_limit, columns, threads, progress
+        As for `sessionize_files`; there are no intermediate files. The stages are 'read' and 'write'.
 
     Raises
     ------
     FileError
-        For shards that are missing, doubled, damaged, or of different logs or settings.
+        For shards that are missing, doubled, damaged, of another version, or of different logs or settings.
     DiskSpaceError, SettingError, OSError
         As `sessionize_files`.
     """
